@@ -1,0 +1,99 @@
+"""What the workers serve, as they say it themselves, kept in Redis for the API to read."""
+
+import time
+from collections.abc import Iterable
+
+from pydantic import BaseModel, ConfigDict
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+
+from jobs import keys
+from jobs.errors import ModelUnknown
+from jobs.spec import TimestepSpacing
+
+
+class SamplerCard(BaseModel):
+    """One sampler that a model can be run with."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    summary: str
+    takes_eta: bool
+    max_steps: int
+    evaluations_per_step: int
+
+
+class ModelCard(BaseModel):
+    """What a worker announces of a model it serves."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    fingerprint: str
+    height: int
+    width: int
+    class_names: tuple[str, ...]
+    guided: bool
+    """Whether the model has a null label, so that guidance_scale may differ from 1."""
+    default_sampler: str
+    default_steps: int
+    default_guidance_scale: float
+    timestep_spacing: TimestepSpacing
+    num_train_timesteps: int
+    samplers: tuple[SamplerCard, ...]
+
+    def sampler(self, name: str) -> SamplerCard | None:
+        """The sampler of that name, or None."""
+        return next((card for card in self.samplers if card.name == name), None)
+
+
+class Catalogue:
+    """The known models at one moment, and how many live workers serve each."""
+
+    def __init__(self, models: dict[str, ModelCard], default: str | None, workers: dict[str, int]) -> None:
+        self.models, self.default, self.workers = models, default, workers
+
+    def find(self, model: str | None) -> ModelCard:
+        """The card of `model`, of the default model for None. Raises `ModelUnknown`."""
+        name = self.default if model is None else model
+        card = self.models.get(name) if name is not None else None
+        if card is None:
+            raise ModelUnknown(model, tuple(self.models))
+        return card
+
+
+def announce(redis: Redis, worker: str, cards: Iterable[ModelCard], ttl_s: int) -> None:
+    """Say that `worker` serves these models for the next `ttl_s` seconds. The first is the default."""
+    now = time.time()
+    with redis.pipeline() as pipe:
+        for position, card in enumerate(cards):
+            pipe.hset(keys.MODELS, card.id, card.model_dump_json())
+            pipe.zadd(keys.model_workers(card.id), {worker: now + ttl_s})
+            pipe.zremrangebyscore(keys.model_workers(card.id), "-inf", now)
+            if position == 0:
+                pipe.set(keys.DEFAULT_MODEL, card.id)
+        pipe.execute()
+
+
+def withdraw(redis: Redis, worker: str, model_ids: Iterable[str]) -> None:
+    """Say that `worker` serves these models no longer; they stay known."""
+    with redis.pipeline() as pipe:
+        for model_id in model_ids:
+            pipe.zrem(keys.model_workers(model_id), worker)
+        pipe.execute()
+
+
+async def read_catalogue(redis: AsyncRedis) -> Catalogue:
+    """The catalogue as Redis has it now: two round trips."""
+    async with redis.pipeline(transaction=False) as pipe:
+        pipe.hgetall(keys.MODELS)
+        pipe.get(keys.DEFAULT_MODEL)
+        raw, default = await pipe.execute()
+    models = {name.decode(): ModelCard.model_validate_json(card) for name, card in raw.items()}
+    now = time.time()
+    async with redis.pipeline(transaction=False) as pipe:
+        for name in models:
+            pipe.zcount(keys.model_workers(name), now, "+inf")
+        counts = await pipe.execute()
+    return Catalogue(models, default.decode() if default else None, dict(zip(models, counts, strict=True)))

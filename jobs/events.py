@@ -1,0 +1,73 @@
+"""Who waits for a job is woken when it ends: one capped stream, one reader per process, fanned out."""
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from redis.asyncio import Redis as AsyncRedis
+
+from jobs import keys
+from jobs.connection import REDIS_DOWN
+
+STREAM_LENGTH = 10_000
+BLOCK_MS = 1000
+
+
+def publish_ended(pipeline: Any, job_id: str) -> None:
+    """Add to a pipeline the word that a job has ended."""
+    pipeline.xadd(keys.EVENTS, {"job": job_id}, maxlen=STREAM_LENGTH, approximate=True)
+
+
+class EventReader:
+    """Reads the stream once for the whole process and wakes who waits for a job.
+
+    A wake is only a hint: the one that is woken reads the job. After Redis was away everybody is woken,
+    since an entry may have been missed.
+    """
+
+    def __init__(self, redis: AsyncRedis) -> None:
+        self._redis = redis
+        self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Read for as long as the context is open."""
+        task = asyncio.create_task(self._read())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    @contextlib.contextmanager
+    def listen(self, job_id: str) -> Iterator[asyncio.Event]:
+        """An event that is set when the job may have ended; open it before the job is read."""
+        event = asyncio.Event()
+        self._waiting[job_id].add(event)
+        try:
+            yield event
+        finally:
+            self._waiting[job_id].discard(event)
+            if not self._waiting[job_id]:
+                del self._waiting[job_id]
+
+    async def _read(self) -> None:
+        last = "$"
+        while True:
+            try:
+                answer: Any = await self._redis.xread({keys.EVENTS: last}, block=BLOCK_MS, count=1000)
+            except REDIS_DOWN:
+                self._wake(list(self._waiting))
+                await asyncio.sleep(0.5)
+                continue
+            for _, entries in answer or ():
+                last = entries[-1][0]
+                self._wake([fields[b"job"].decode() for _, fields in entries])
+
+    def _wake(self, job_ids: list[str]) -> None:
+        for job_id in job_ids:
+            for event in self._waiting.get(job_id, ()):
+                event.set()

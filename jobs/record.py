@@ -1,0 +1,127 @@
+"""A job as it stands in Redis: RQ's own hash, read as one record."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from redis import Redis
+from rq.job import JobStatus
+from rq.serializers import JSONSerializer
+
+from jobs.queue import ServiceJob
+from jobs.spec import JobSpec
+
+
+class Status(StrEnum):
+    """Where a job is in its life."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to the job."""
+        return self in (Status.SUCCEEDED, Status.FAILED, Status.CANCELED)
+
+
+_STATUS_OF_RQ = {
+    JobStatus.STARTED: Status.RUNNING,
+    JobStatus.FINISHED: Status.SUCCEEDED,
+    JobStatus.FAILED: Status.FAILED,
+    JobStatus.STOPPED: Status.CANCELED,
+    JobStatus.CANCELED: Status.CANCELED,
+}
+
+
+class Picture(BaseModel):
+    """One finished picture: where it lies and what it shows."""
+
+    model_config = ConfigDict(frozen=True)
+
+    index: int
+    key: str
+    seed: int
+    class_label: str | None
+    width: int
+    height: int
+    sha256: str
+
+
+class Failure(BaseModel):
+    """Why a job failed: a stable code, and a sentence for people."""
+
+    model_config = ConfigDict(frozen=True)
+
+    code: str
+    detail: str
+
+
+class JobMeta(BaseModel):
+    """What the worker tells of a job while it runs and when it ends; kept in RQ's `meta`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    total: int
+    completed: int = 0
+    attempt: int = 0
+    engine: str | None = None
+    pictures: tuple[Picture, ...] = ()
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """One job at the moment it was read. Times are UTC."""
+
+    id: str
+    status: Status
+    spec: JobSpec
+    meta: JobMeta
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When the job and its pictures are forgotten; None while it has not ended."""
+        return self.finished_at + timedelta(seconds=self.spec.ttl_s) if self.finished_at else None
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why the job failed, also when it was RQ that gave it up; None unless it failed."""
+        if self.status is not Status.FAILED:
+            return None
+        detail = "the worker died each time it ran this job; submit it again, or with fewer images"
+        return self.meta.failure or Failure(code="worker_died", detail=detail)
+
+
+def spec_of(job: ServiceJob) -> JobSpec:
+    """The spec that a job carries. Raises `pydantic.ValidationError` or `KeyError` for a forged one."""
+    return JobSpec.model_validate_json(job.kwargs["spec"])
+
+
+def restore(job_id: str, raw: dict[bytes, bytes], connection: Redis) -> ServiceJob:
+    """The RQ job of a raw hash. Raises whatever RQ raises for a malformed one."""
+    job = ServiceJob(job_id, connection=connection, serializer=JSONSerializer)
+    job.restore(raw)
+    return job
+
+
+def record_of(job: ServiceJob) -> JobRecord:
+    """The record of a restored RQ job."""
+    status = _STATUS_OF_RQ.get(job.get_status(refresh=False), Status.QUEUED)
+    meta: dict[str, Any] = job.meta
+    return JobRecord(
+        id=job.id,
+        status=status,
+        spec=spec_of(job),
+        meta=JobMeta.model_validate(meta),
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.ended_at if status.ended else None,
+    )

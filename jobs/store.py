@@ -1,0 +1,82 @@
+"""The API's way to the jobs: submit one, read one, fetch its pictures. Asynchronous."""
+
+import secrets
+from typing import Any
+
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+from rq.job import Retry
+
+from jobs import keys
+from jobs.catalogue import Catalogue, read_catalogue
+from jobs.errors import JobNotFound
+from jobs.queue import GENERATE, ServiceJob, ServiceQueue
+from jobs.record import JobMeta, JobRecord, Picture, record_of, restore
+from jobs.spec import JobSpec
+
+JOB_ID_PREFIX = "job_"
+NO_DEADLINE = -1
+
+
+class JobStore:
+    """Jobs in Redis, seen from the API.
+
+    `unused` is a synchronous client that RQ's classes want to hold; no call ever goes through it.
+    """
+
+    def __init__(self, redis: AsyncRedis, unused: Redis, max_crashes: int) -> None:
+        self._redis, self._unused, self._max_crashes = redis, unused, max_crashes
+
+    async def catalogue(self) -> Catalogue:
+        """The models that the workers have announced."""
+        return await read_catalogue(self._redis)
+
+    async def submit(self, spec: JobSpec, evaluations: int) -> JobRecord:
+        """Put a job on its queue: hash and push in one transaction, so that both happen or neither does."""
+        queue = ServiceQueue(keys.queue_name(spec.model), connection=self._unused)
+        # RQ would ask a synchronous connection for it; all it changes here is which HSET form is used.
+        queue.redis_server_version = (6, 2, 0)
+        async with self._redis.pipeline(transaction=True) as pipe:
+            job = queue.enqueue_call(
+                GENERATE,
+                kwargs={"spec": spec.model_dump_json()},
+                job_id=JOB_ID_PREFIX + secrets.token_hex(12),
+                timeout=NO_DEADLINE,
+                result_ttl=spec.ttl_s,
+                failure_ttl=spec.ttl_s,
+                description=f"{spec.model} {spec.sampler} {spec.steps} steps, {spec.num_images} images",
+                meta=JobMeta(total=evaluations).model_dump(mode="json"),
+                retry=Retry(max=self._max_crashes, enqueue_at_front=True),
+                pipeline=pipe,  # type: ignore[arg-type]  # buffers the same commands, asynchronously
+            )
+            await pipe.execute()
+        assert isinstance(job, ServiceJob)
+        return record_of(job)
+
+    async def get(self, job_id: str) -> JobRecord:
+        """The job of that id: one round trip. Raises `JobNotFound`."""
+        raw: Any = await self._redis.hgetall(ServiceJob.key_for(job_id)) if _is_job_id(job_id) else {}
+        if b"data" not in raw:
+            raise JobNotFound(f"there is no job {job_id!r}, or it has expired")
+        return record_of(restore(job_id, raw, self._unused))
+
+    async def picture(self, picture: Picture) -> bytes:
+        """The PNG of one picture. Raises `JobNotFound` when it has expired meanwhile."""
+        png: Any = await self._redis.get(picture.key)
+        if png is None:
+            raise JobNotFound("the picture has expired")
+        return bytes(png)
+
+    async def health(self) -> dict[str, Any]:
+        """What Redis says of itself: `maxmemory_policy`, `used_memory`, `maxmemory`."""
+        info: dict[str, Any] = await self._redis.info("memory")
+        return info
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+
+
+def _is_job_id(text: str) -> bool:
+    tail = text.removeprefix(JOB_ID_PREFIX)
+    return tail != text and len(tail) == 24 and all(c in "0123456789abcdef" for c in tail)
