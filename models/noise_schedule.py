@@ -233,7 +233,8 @@ def cosine_betas(count: int) -> npt.NDArray[np.float64]:
     """Betas (T,) of the cosine schedule, Nichol & Dhariwal 2021, equation 17, capped at 0.999."""
     u = np.arange(count + 1) / count
     alpha_bar = np.cos((u + 0.008) / 1.008 * math.pi / 2) ** 2
-    return np.minimum(1 - alpha_bar[1:] / alpha_bar[:-1], 0.999)
+    betas: npt.NDArray[np.float64] = np.minimum(1 - alpha_bar[1:] / alpha_bar[:-1], 0.999)
+    return betas
 
 
 def _alphas_cumprod(betas: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

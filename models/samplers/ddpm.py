@@ -1,15 +1,12 @@
 """The ancestral sampler of Ho et al. 2020."""
 
-import math
-
 import numpy as np
-import numpy.typing as npt
 
 from models.noise_schedule import NoiseSchedule
-from models.samplers.table import Levels, SamplerTable, predictions, stack
+from models.samplers.table import Levels, SamplerTable, Timesteps, make_table, predictions
 
 
-def ddpm(schedule: NoiseSchedule, timesteps: npt.NDArray[np.int64], eta: float) -> SamplerTable:
+def ddpm(schedule: NoiseSchedule, timesteps: Timesteps, eta: float) -> SamplerTable:
     """Draw from q(x_{t-1} | x_t, x0), Ho et al. 2020, equations 6 and 7, over the visited timesteps.
 
     The variance is β̃ (fixed_small) or β (fixed_large), section 3.2 there; where timesteps are skipped, β
@@ -22,19 +19,10 @@ def ddpm(schedule: NoiseSchedule, timesteps: npt.NDArray[np.int64], eta: float) 
     share = (1 - levels.kept_next) / (1 - levels.kept)
     variance = beta.copy() if schedule.variance_type == "fixed_large" else share * beta
     variance[-1] = 0
-    coefficients = stack(
-        {
-            **predictions(schedule, levels.kept),
-            "c_x0": levels.alpha_next * beta / (1 - levels.kept),
-            "c_x": np.sqrt(kept_by_step) * share,
-            "c_noise": np.sqrt(variance),
-        }
-    )
-    clip = schedule.clip_sample_range
-    return SamplerTable(
-        "ddpm",
-        timesteps,
-        coefficients,
-        math.inf if clip is None or schedule.thresholding else clip,
-        schedule.thresholding,
-    )
+    columns = {
+        **predictions(schedule, levels.kept),
+        "c_x0": levels.alpha_next * beta / (1 - levels.kept),
+        "c_x": np.sqrt(kept_by_step) * share,
+        "c_noise": np.sqrt(variance),
+    }
+    return make_table("ddpm", schedule, timesteps, columns, clips=True, thresholds=True)

@@ -4,17 +4,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import numpy as np
-import numpy.typing as npt
-
 from models.errors import InvalidSampling
 from models.noise_schedule import NoiseSchedule
 from models.samplers.ddim import ddim
 from models.samplers.ddpm import ddpm
-from models.samplers.table import SamplerTable
+from models.samplers.dpmpp_2m import dpmpp_2m
+from models.samplers.heun import heun
+from models.samplers.table import SamplerTable, Timesteps
+from models.samplers.unipc import unipc
 from models.spacing import timesteps_for
 
-Build = Callable[[NoiseSchedule, npt.NDArray[np.int64], float], SamplerTable]
+Build = Callable[[NoiseSchedule, Timesteps, float], SamplerTable]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,9 @@ SAMPLERS: Mapping[str, Sampler] = MappingProxyType(
         for sampler in (
             Sampler("ddpm", ddpm, False, None, 1, "Ancestral sampling; best with many steps"),
             Sampler("ddim", ddim, True, None, 1, "Implicit sampling; eta from 0 (no noise) to 1"),
+            Sampler("dpmpp_2m", dpmpp_2m, False, None, 1, "Second-order multistep; good from 10 steps"),
+            Sampler("unipc", unipc, False, None, 1, "Second-order predictor and corrector; good from 10 steps"),
+            Sampler("heun", heun, False, None, 2, "Second-order, two evaluations a step"),
         )
     }
 )

@@ -11,6 +11,7 @@ the last evaluation x' is the picture. Whatever mix of samplers is in a batch, i
 expression; see ``models.samplers.update``.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from models.noise_schedule import NoiseSchedule, Thresholding
 COLUMNS = ("a_x", "a_o", "e_x", "e_o", "c_x", "c_x0", "c_eps", "c_prev", "c_prev2", "c_noise")
 
 Floats = npt.NDArray[np.float64]
+Timesteps = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +37,7 @@ class SamplerTable:
     """
 
     sampler: str
-    timesteps: npt.NDArray[np.int64]
+    timesteps: Timesteps
     coefficients: Floats
     clip: float
     thresholding: Thresholding | None
@@ -98,8 +100,36 @@ def predictions(schedule: NoiseSchedule, kept: Floats) -> dict[str, Floats]:
     return {"a_x": zero, "a_o": one, "e_x": 1 / sigma, "e_o": -alpha / sigma}
 
 
-def stack(columns: Mapping[str, Floats]) -> Floats:
-    """Named columns (E,) as one array (E, len(COLUMNS)); those not named are 0."""
+def floored(kept: Floats) -> Floats:
+    """ᾱ with a floor of 2⁻²⁴, for samplers that take λ = ln(α/σ) as time: λ is infinite at ᾱ = 0.
+
+    It is the floor diffusers has; at zero terminal SNR only the first of the visited timesteps changes.
+    """
+    return np.maximum(kept, 2.0**-24)
+
+
+def make_table(
+    sampler: str,
+    schedule: NoiseSchedule,
+    timesteps: Timesteps,
+    columns: Mapping[str, Floats],
+    *,
+    clips: bool,
+    thresholds: bool,
+) -> SamplerTable:
+    """Named columns (E,) as a table; those not named are 0.
+
+    ``clips``, ``thresholds``: whether this sampler limits x0 at all where the model's config asks for
+    it; where both apply, thresholding takes the place of clipping.
+    """
     assert columns.keys() <= set(COLUMNS)
-    evaluations = len(columns["a_x"])
-    return np.stack([columns.get(name, np.zeros(evaluations)) for name in COLUMNS], axis=1)
+    nothing = np.zeros(len(timesteps))
+    thresholding = schedule.thresholding if thresholds else None
+    clip = schedule.clip_sample_range if clips and thresholding is None else None
+    return SamplerTable(
+        sampler=sampler,
+        timesteps=timesteps,
+        coefficients=np.stack([columns.get(name, nothing) for name in COLUMNS], axis=1),
+        clip=math.inf if clip is None else clip,
+        thresholding=thresholding,
+    )
