@@ -1,0 +1,38 @@
+"""The denoising network: diffusers' UNet2DModel, with one class more than the data has for "no class"."""
+
+from typing import Any
+
+from diffusers import UNet2DModel
+
+from models.training.settings import Network, TrainingError
+
+
+def check_size(network: Network, size: int) -> None:
+    """Raise TrainingError unless pictures of `size` pixels can be halved at every level of the network."""
+    unit = 2 ** (len(network.channels) - 1)
+    if size % unit or size < 2 * unit:
+        raise TrainingError(f"this network needs a picture size that is a multiple of {unit}, not {size}")
+
+
+def build_network(network: Network, size: int, classes: int) -> Any:
+    """A UNet2DModel for (N, 3, size, size) pictures.
+
+    With classes it takes labels 0 … `classes`, where `classes` itself is the null label of classifier-free
+    guidance (Ho and Salimans 2022). Without classes (0) it takes none.
+    """
+    check_size(network, size)
+    down = ["AttnDownBlock2D" if attends else "DownBlock2D" for attends in network.attention]
+    up = ["AttnUpBlock2D" if attends else "UpBlock2D" for attends in reversed(network.attention)]
+    return UNet2DModel(
+        sample_size=size,
+        in_channels=3,
+        out_channels=3,
+        layers_per_block=network.layers,
+        block_out_channels=network.channels,
+        down_block_types=tuple(down),
+        up_block_types=tuple(up),
+        attention_head_dim=network.head_dim,
+        norm_num_groups=network.norm_groups,
+        dropout=network.dropout,
+        num_class_embeds=classes + 1 if classes else None,
+    )
