@@ -5,7 +5,8 @@ ModelError
 ├── UnsafeWeights       the folder holds only pickled weights
 ├── CorruptModel        a file of the folder cannot be read or does not fit the others
 ├── UnsupportedConfig   a config asks for something that is not implemented
-└── InvalidSampling     a sampler, step count, eta, spacing, … that cannot be used
+├── InvalidSampling     a sampler, step count, eta, spacing, … that cannot be used
+└── TrainingError       a training run that cannot start or go on
 """
 
 
@@ -43,3 +44,8 @@ class InvalidSampling(ModelError):
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
         self.field = field
+
+
+class TrainingError(ModelError):
+    """A training run cannot start or go on: settings, pictures, a checkpoint or the disk. The message says what
+    to do."""

@@ -10,6 +10,7 @@ CALICO_ORANGE: Colour = (234, 146, 66)
 CALICO_BLACK: Colour = (66, 58, 62)
 TABBIES = ("brown_tabby", "ginger_tabby")
 OUTLINE = 0.55  # units
+LEDGE = 27.6  # height of the edge that a peeking cat looks over
 
 
 def _dark(traits: Traits) -> Colour:
@@ -137,48 +138,48 @@ def _eye(face: Brush, traits: Traits, side: int) -> None:
     if traits.eyes == "sleepy":
         lid = traits.fur
         if traits.coat == "calico":
-            lid = (234, 146, 66) if side < 0 else (66, 58, 62)
-        face.polygon(
-            [
-                (x - r * 1.3, y - r * 1.35),
-                (x + r * 1.3, y - r * 1.35),
-                (x + r * 1.3, y - 0.3),
-                (x - r * 1.3, y - 0.3),
-            ],
-            lid,
-        )
+            lid = CALICO_ORANGE if side < 0 else CALICO_BLACK
+        left, right, top = x - r * 1.3, x + r * 1.3, y - r * 1.35
+        face.polygon([(left, top), (right, top), (right, y - 0.3), (left, y - 0.3)], lid)
         face.line([(x - r, y - 0.3), (x + r, y - 0.3)], 0.9, line)
 
 
 def draw_front(canvas: Canvas, traits: Traits) -> None:
     """Accessories, and the edge that a peeking cat looks over."""
-    x, y = traits.centre
-    body, head = Brush(canvas, (x, y)), Brush(canvas, (x, y), traits.tilt)
-    w, h, accent = traits.width, traits.height, traits.accent
-    edge = mix(accent, INK, 0.45)
-    if traits.accessory == "collar":
-        body.line([(-5.6, h + 0.3), (0, h + 1.5), (5.6, h + 0.3)], 1.5, accent)
-        body.ellipse(0, h + 2.3, 1.5, 1.5, (252, 212, 80))
-    elif traits.accessory == "bow tie":
-        for side in (-1, 1):
-            body.polygon([(0, h + 1.8), (side * 4.2, h - 0.3), (side * 4.2, h + 3.9)], accent)
-        body.ellipse(0, h + 1.8, 1.2, 1.2, edge)
-    elif traits.accessory == "scarf":
-        body.line([(-6.6, h + 0.6), (0, h + 1.8), (6.6, h + 0.6)], 3.0, accent)
-        body.line([(traits.side * 3.6, h + 2.0), (traits.side * 4.4, h + 6.0)], 2.8, edge)
-    elif traits.accessory == "ear bow":
-        cx, cy = traits.side * w * 0.56, -h * 0.80
-        for side in (-1, 1):
-            head.polygon([(cx, cy), (cx + side * 3.4, cy - 2.0), (cx + side * 3.4, cy + 2.0)], accent)
-        head.ellipse(cx, cy, 1.1, 1.1, edge)
-    elif traits.accessory == "party hat":
-        head.polygon([(-3.4, -h * 0.86), (3.4, -h * 0.86), (0, -h - 6.0)], accent)
-        head.ellipse(0, -h - 6.0, 1.4, 1.4, CREAM)
+    edge = mix(traits.accent, INK, 0.45)
+    _around_the_neck(Brush(canvas, traits.centre), traits, edge)
+    _on_the_head(Brush(canvas, traits.centre, traits.tilt), traits, edge)
     if traits.pose == "peeking":
         wood = mix(traits.second, (120, 78, 52), 0.6)
-        Brush(canvas, (0, 0)).polygon([(0, 27.6), (UNITS, 27.6), (UNITS, UNITS), (0, UNITS)], wood)
-        ground = Brush(canvas, (x, 27.6))
+        Brush(canvas, (0, 0)).polygon([(0, LEDGE), (UNITS, LEDGE), (UNITS, UNITS), (0, UNITS)], wood)
+        paw = CREAM if traits.coat in ("tuxedo", "calico") else _points(traits)
+        ledge = (traits.centre[0], LEDGE)
         for side in (-1, 1):
-            paw = CREAM if traits.coat in ("tuxedo", "calico") else _points(traits)
-            Brush(canvas, (x, 27.6), grow=OUTLINE).ellipse(side * 6.4, 0.2, 2.5, 2.0, _edge(traits))
-            ground.ellipse(side * 6.4, 0.2, 2.5, 2.0, paw)
+            Brush(canvas, ledge, grow=OUTLINE).ellipse(side * 6.4, 0.2, 2.5, 2.0, _edge(traits))
+            Brush(canvas, ledge).ellipse(side * 6.4, 0.2, 2.5, 2.0, paw)
+
+
+def _around_the_neck(brush: Brush, traits: Traits, edge: Colour) -> None:
+    h, accent = traits.height, traits.accent
+    if traits.accessory == "collar":
+        brush.line([(-5.6, h + 0.3), (0, h + 1.5), (5.6, h + 0.3)], 1.5, accent)
+        brush.ellipse(0, h + 2.3, 1.5, 1.5, (252, 212, 80))
+    elif traits.accessory == "bow tie":
+        for side in (-1, 1):
+            brush.polygon([(0, h + 1.8), (side * 4.2, h - 0.3), (side * 4.2, h + 3.9)], accent)
+        brush.ellipse(0, h + 1.8, 1.2, 1.2, edge)
+    elif traits.accessory == "scarf":
+        brush.line([(-6.6, h + 0.6), (0, h + 1.8), (6.6, h + 0.6)], 3.0, accent)
+        brush.line([(traits.side * 3.6, h + 2.0), (traits.side * 4.4, h + 6.0)], 2.8, edge)
+
+
+def _on_the_head(brush: Brush, traits: Traits, edge: Colour) -> None:
+    w, h, accent = traits.width, traits.height, traits.accent
+    if traits.accessory == "ear bow":
+        x, y = traits.side * w * 0.56, -h * 0.80
+        for side in (-1, 1):
+            brush.polygon([(x, y), (x + side * 3.4, y - 2.0), (x + side * 3.4, y + 2.0)], accent)
+        brush.ellipse(x, y, 1.1, 1.1, edge)
+    elif traits.accessory == "party hat":
+        brush.polygon([(-3.4, -h * 0.86), (3.4, -h * 0.86), (0, -h - 6.0)], accent)
+        brush.ellipse(0, -h - 6.0, 1.4, 1.4, CREAM)

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.pictures.canvas import Canvas
 from models.pictures.cat_parts import draw_backdrop, draw_body, draw_front, draw_head
 from models.pictures.cat_traits import COATS, draw_traits
-from models.pictures.canvas import Canvas
 
 HELD_OUT = 2**40
 """First index that is kept for evaluation; training stays below it."""

@@ -36,6 +36,7 @@ class Facts:
     device: str
     curve: Curve
     finished: bool
+    samples: str  # how samples.png was made
 
 
 def snippet(facts: Facts, folder: str = ".") -> str:
@@ -60,8 +61,8 @@ def _training_lines(facts: Facts) -> list[str]:
         f"- Budget: {budget}; {facts.step} updates of {s.batch} pictures in {facts.elapsed_s / 60:.1f} minutes "
         f"on {facts.device}, {s.precision}{'' if facts.finished else '; the run is not finished'}.",
         f"- Objective: {s.prediction_type}, mean squared error{weighting}; 1000 noise steps, linear betas.",
-        f"- AdamW, rate {s.learning_rate:g}, {s.warmup_steps} updates of warm-up, "
-        f"{'then constant' if s.constant_rate else 'then half a cosine to 0'}; gradient norm at most {s.clip_norm:g}; "
+        f"- AdamW, rate {s.learning_rate:g}, {s.warmup_steps} updates of warm-up, then "
+        f"{'constant' if s.constant_rate else 'half a cosine to 0'}; gradient norm at most {s.clip_norm:g}; "
         f"weights averaged with decay {s.ema_decay:g}; seed {s.seed}.",
     ]
     if facts.class_names:
@@ -72,7 +73,7 @@ def _training_lines(facts: Facts) -> list[str]:
     return lines
 
 
-def write_card(facts: Facts, digest: str) -> str:
+def write_card(facts: Facts, fingerprint: str) -> str:
     """The card as Markdown, with the YAML head that model hubs read."""
     network = facts.settings.network
     lines = [
@@ -91,9 +92,10 @@ def write_card(facts: Facts, digest: str) -> str:
         f"- Network: diffusers UNet2DModel, channels {'-'.join(map(str, network.channels))}, "
         f"{network.layers} layer(s) a block, {facts.parameters:,} parameters.",
         *_training_lines(facts),
-        f"- SHA-256 of the weights file: `{digest}`",
+        f"- Fingerprint: `{fingerprint}`",
         "",
-        "`samples.png`: one class a row, seeds counted from 0, none left out.",
+        f"`samples.png`: {facts.samples}, {'one class a row, ' if facts.class_names else ''}"
+        "seeds counted from 0, none left out.",
         "",
         "## Loss",
         "",

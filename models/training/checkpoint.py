@@ -7,7 +7,8 @@ the old one or the new one, whole. Nothing in it can run code when it is read.
 import errno
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,33 +16,44 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from models.training.settings import TrainingError
+from models.errors import TrainingError
+
+
+@contextmanager
+def disk_full_said(out: Path) -> Iterator[None]:
+    """Turn "no space left", from whichever library, into a TrainingError."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        if getattr(error, "errno", None) != errno.ENOSPC and "No space left" not in str(error):
+            raise
+        raise TrainingError(
+            f"the disk that holds {out} is full; free some space and give the same command again: "
+            "it goes on from the last checkpoint"
+        ) from error
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file, flush it and give it the name `path`. Raises TrainingError if the
-    disk is full."""
+    """Let `write` fill a temporary file, flush it to the disk, and give it the name `path`."""
     temporary = path.with_name(f".{path.name}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
         temporary.chmod(0o644)  # safetensors makes files that only their owner can read
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        _flush(temporary)
         temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except (OSError, SafetensorError) as error:
+        _flush(path.parent)
+    except BaseException:
         temporary.unlink(missing_ok=True)
-        if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
-            raise TrainingError(
-                f"the disk is full, {path} could not be written; free some space and run the same command again: "
-                "it goes on from the last checkpoint"
-            ) from error
         raise
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def save_checkpoint(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:

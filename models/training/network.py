@@ -4,7 +4,8 @@ from typing import Any
 
 from diffusers import UNet2DModel
 
-from models.training.settings import Network, TrainingError
+from models.errors import TrainingError
+from models.training.settings import Network
 
 
 def check_size(network: Network, size: int) -> None:

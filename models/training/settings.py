@@ -1,16 +1,14 @@
-"""What a training run is told, and the errors it answers with."""
+"""What a training run is told."""
 
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, Self
+
+from models.errors import TrainingError
 
 PredictionType = Literal["epsilon", "v_prediction", "sample"]
 Precision = Literal["float32", "bfloat16"]
 PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
 PRECISIONS = ("float32", "bfloat16")
-
-
-class TrainingError(Exception):
-    """A run that cannot start or go on. The message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +60,22 @@ class Settings:
         if self.precision not in PRECISIONS:
             raise TrainingError(f"no precision {self.precision!r}; choose one of {PRECISIONS}")
 
+    def flips(self, class_names: tuple[str, ...]) -> list[bool]:
+        """Whether each class is mirrored at random; one entry where there are no classes. Raises TrainingError
+        for a name in `flip` that is neither a class nor "all"."""
+        unknown = [name for name in self.flip if name != "all" and name not in class_names]
+        if unknown:
+            raise TrainingError(
+                f"--flip names no class: {', '.join(unknown)}; use all, or of {', '.join(class_names)}"
+            )
+        return ["all" in self.flip or name in self.flip for name in class_names or ("",)]
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
-        network = {k: tuple(v) if isinstance(v, list) else v for k, v in data["network"].items()}
+        network: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data["network"].items()}
         return cls(**{**data, "network": Network(**network), "flip": tuple(data["flip"])})
 
     def check_resume(self, saved: "Settings") -> None:

@@ -58,8 +58,8 @@ class RunState:
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             if name.startswith("optimizer."):
-                _, k, key = name.split(".")
-                moments.setdefault(int(k), {})[key] = tensor
+                _, index, key = name.split(".")
+                moments.setdefault(int(index), {})[key] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         self.step, self.elapsed_s = state["step"], state["elapsed_s"]
