@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-BUNDLED_MODEL = Path(__file__).resolve().parent.parent / "models" / "bundled" / "cats-32"
+CHECKOUT = Path(__file__).resolve().parent.parent
+BUNDLED_MODEL = CHECKOUT / "models" / "bundled" / "cats-32"
 
 
 class Settings(BaseSettings):
@@ -20,6 +21,10 @@ class Settings(BaseSettings):
     # Where things are
     redis_url: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"), description="Redis, as a redis://, rediss:// or unix:// URL."
+    )
+    state_dir: Path = Field(
+        CHECKOUT / ".unfog",
+        description="Where `unfog serve` keeps the data of the Redis it starts when no URL is set.",
     )
     host: str = Field("127.0.0.1", description="The address the API listens on.")
     port: int = Field(8000, ge=0, le=65535, description="The port the API listens on.")

