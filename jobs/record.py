@@ -10,7 +10,7 @@ from redis import Redis
 from rq.job import JobStatus
 from rq.serializers import JSONSerializer
 
-from jobs.queue import ServiceJob
+from jobs.queue import GENERATE, ServiceJob
 from jobs.spec import JobSpec
 
 
@@ -101,7 +101,13 @@ class JobRecord:
 
 
 def spec_of(job: ServiceJob) -> JobSpec:
-    """The spec that a job carries. Raises `pydantic.ValidationError` or `KeyError` for a forged one."""
+    """The spec that a job carries.
+
+    Raises `ValueError` or `KeyError` for a job that this service did not submit; what else a forged hash can
+    provoke is RQ's business.
+    """
+    if job.func_name != GENERATE:
+        raise ValueError(f"{job.func_name!r} is not a function of this service")
     return JobSpec.model_validate_json(job.kwargs["spec"])
 
 
@@ -125,3 +131,9 @@ def record_of(job: ServiceJob) -> JobRecord:
         started_at=job.started_at,
         finished_at=job.ended_at if status.ended else None,
     )
+
+
+def write_meta(pipeline: Any, job: ServiceJob, meta: JobMeta) -> None:
+    """Set a job's `meta` in a pipeline, and on the job, so that a later save does not write the old one."""
+    job.meta = meta.model_dump(mode="json")
+    pipeline.hset(job.key, "meta", JSONSerializer.dumps(job.meta))

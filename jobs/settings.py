@@ -28,6 +28,9 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="The address the API listens on.")
     port: int = Field(8000, ge=0, le=65535, description="The port the API listens on.")
+    allow_anonymous: bool = Field(
+        False, description="Whether the API may listen beyond loopback although anybody may submit jobs."
+    )
     public_url: str = Field("", description="Prefix of the URLs in answers; empty gives root-relative URLs.")
     models: Annotated[tuple[Path, ...], NoDecode] = Field(
         (BUNDLED_MODEL,),

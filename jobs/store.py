@@ -58,7 +58,10 @@ class JobStore:
         raw: Any = await self._redis.hgetall(ServiceJob.key_for(job_id)) if _is_job_id(job_id) else {}
         if b"data" not in raw:
             raise JobNotFound(f"there is no job {job_id!r}, or it has expired")
-        return record_of(restore(job_id, raw, self._unused))
+        try:
+            return record_of(restore(job_id, raw, self._unused))
+        except Exception:  # noqa: BLE001  # a hash that this service did not write is no job of ours
+            raise JobNotFound(f"there is no job {job_id!r} of this service") from None
 
     async def picture(self, picture: Picture) -> bytes:
         """The PNG of one picture. Raises `JobNotFound` when it has expired meanwhile."""

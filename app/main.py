@@ -1,0 +1,35 @@
+"""The application: routes over the job store. Nothing happens on import; `create_app` makes one."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from fastapi import FastAPI
+
+from app import problems
+from app.dependencies import Services
+from app.routes import health, jobs, models
+from jobs.connection import connect, connect_async
+from jobs.events import EventReader
+from jobs.settings import Settings
+from jobs.store import JobStore
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The API, set up by `settings` or by the environment."""
+    settings = settings or Settings()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        redis = connect_async(settings)
+        store = JobStore(redis, connect(settings), settings.max_crashes)
+        events = EventReader(redis)
+        app.state.services = Services(settings, store, events)
+        async with events.running():
+            yield
+        await store.close()
+
+    app = FastAPI(title="Unfog", summary="Diffusion models as a job service.", lifespan=lifespan)
+    problems.install(app)
+    for routes in (jobs, models, health):
+        app.include_router(routes.router)
+    return app

@@ -1,0 +1,129 @@
+"""`/v1/jobs`: submit a job, see how it goes, get its pictures."""
+
+import asyncio
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from app.body import read_json
+from app.dependencies import Services, ServicesDep
+from app.negotiation import PNG, preferred_type, preferred_wait_s
+from app.pictures import picture_response
+from app.problems import MEDIA_TYPE, Problem
+from app.schemas import JobView, job_url, view_of
+from jobs.errors import JobNotFound
+from jobs.record import JobRecord, Status
+from jobs.request import JobRequest, evaluations, resolve
+
+RETRY_AFTER_S = "1"
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+_PICTURE: dict[str, Any] = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
+_PROBLEM: dict[str, Any] = {"content": {MEDIA_TYPE: {"schema": {"type": "object"}}}}
+_SUBMIT_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": JobRequest.model_json_schema()}},
+    }
+}
+
+
+@router.post(
+    "",
+    status_code=HTTPStatus.ACCEPTED,
+    response_model=JobView,
+    openapi_extra=_SUBMIT_BODY,
+    responses={
+        200: {"description": "It ended within `Prefer: wait`.", "model": JobView, "content": _PICTURE},
+        **dict.fromkeys((400, 404, 406, 409, 413, 415, 422, 503), _PROBLEM),
+    },
+)
+async def submit(request: Request, services: ServicesDep) -> Response:
+    """Submit a job. With `Prefer: wait=N` the answer waits up to N seconds for its end."""
+    answer_type = preferred_type(request)
+    wait_s = preferred_wait_s(request)
+    body = await read_json(request, JobRequest, services.settings.max_body_bytes)
+    catalogue = await services.store.catalogue()
+    spec = resolve(body, catalogue, services.settings.max_job_evaluations)
+    sampler = catalogue.find(spec.model).sampler(spec.sampler)
+    assert sampler is not None
+    record = await services.store.submit(spec, evaluations(spec, sampler))
+    headers = {"Vary": "Prefer, Accept", "Location": job_url(record, services.settings.public_url)}
+    if wait_s:
+        record = await _wait(services, record, wait_s)
+        headers["Preference-Applied"] = f"wait={wait_s}"
+    return await _answer(services, record, answer_type, headers)
+
+
+@router.get(
+    "/{job_id}",
+    response_model=JobView,
+    responses={
+        200: {"content": _PICTURE},
+        202: {"description": "A picture was asked for and is not there yet.", "model": JobView},
+        **dict.fromkeys((404, 406, 409, 503), _PROBLEM),
+    },
+)
+async def read(job_id: str, request: Request, services: ServicesDep) -> Response:
+    """The job as JSON; with `Accept: image/png` its pictures, several as a grid."""
+    answer_type = preferred_type(request)
+    record = await services.store.get(job_id)
+    if answer_type != PNG:
+        return _job(services, record, HTTPStatus.OK, {"Vary": "Accept"})
+    return await _answer(services, record, answer_type, {"Vary": "Accept"})
+
+
+@router.get(
+    "/{job_id}/images/{index}.png",
+    response_class=Response,
+    responses={200: {"content": _PICTURE}, 404: _PROBLEM, 503: _PROBLEM},
+)
+async def image(job_id: str, index: str, services: ServicesDep) -> Response:
+    """One picture of a job. It never changes."""
+    record = await services.store.get(job_id)
+    picture = next((p for p in record.meta.pictures if str(p.index) == index), None)
+    if picture is None:
+        raise JobNotFound(f"job {job_id} has no picture {index}; it has {len(record.meta.pictures)} so far")
+    headers = {"ETag": f'"{picture.sha256}"', "Cache-Control": "private, max-age=31536000, immutable"}
+    return Response(await services.store.picture(picture), media_type=PNG, headers=headers)
+
+
+async def _wait(services: Services, record: JobRecord, wait_s: float) -> JobRecord:
+    """The job when it has ended, or as it is after `wait_s`."""
+    deadline = asyncio.get_running_loop().time() + wait_s
+    with services.events.listen(record.id) as woken:
+        record = await services.store.get(record.id)
+        while not record.status.ended:
+            left_s = deadline - asyncio.get_running_loop().time()
+            if left_s <= 0:
+                break
+            try:
+                await asyncio.wait_for(woken.wait(), left_s)
+            except TimeoutError:
+                break
+            woken.clear()
+            record = await services.store.get(record.id)
+    return record
+
+
+async def _answer(services: Services, record: JobRecord, answer_type: str, headers: dict[str, str]) -> Response:
+    """The answer to who may want a picture: 200 when it is there, 202 while it is not, 409 when it never will."""
+    if not record.status.ended:
+        return _job(services, record, HTTPStatus.ACCEPTED, {**headers, "Retry-After": RETRY_AFTER_S})
+    if answer_type != PNG:
+        return _job(services, record, HTTPStatus.OK, headers)
+    if record.status is Status.SUCCEEDED:
+        response = await picture_response(services.store, record)
+        response.headers.update(headers)
+        return response
+    reason = record.failure.detail if record.failure else "it was canceled"
+    detail = f"job {record.id} has no picture: {reason}"
+    raise Problem(HTTPStatus.CONFLICT, f"job_{record.status}", detail, headers=headers)
+
+
+def _job(services: Services, record: JobRecord, status: HTTPStatus, headers: dict[str, str]) -> Response:
+    view = view_of(record, services.settings.public_url)
+    return JSONResponse(view.model_dump(mode="json"), int(status), headers)

@@ -1,0 +1,143 @@
+"""From settings to engines: load the models, choose device and precision, check the batch sizes."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+
+import structlog
+import torch
+from torch import Tensor
+
+from jobs.catalogue import ModelCard, SamplerCard
+from jobs.settings import Settings
+from models.folder import Model, load_model
+from models.samplers import SAMPLERS
+from worker.engine import Engine, Forward
+from worker.ladder import Ladder, candidate_sizes, check_invariance, every_size
+
+log = structlog.get_logger()
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Precision:
+    """The dtype of the network and where it runs, with the reason for the choice."""
+
+    device: torch.device
+    dtype: torch.dtype
+    reason: str
+
+
+def choose_precision(settings: Settings) -> Precision:
+    """float16 on CUDA and float32 on a CPU, unless a setting says otherwise."""
+    name = settings.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    if settings.precision != "auto":
+        return Precision(device, DTYPES[settings.precision], "set by UNFOG_PRECISION")
+    if device.type == "cuda":
+        return Precision(device, torch.float16, "float16 is the fast path on CUDA")
+    return Precision(device, torch.float32, "a CPU computes float16 no faster than float32")
+
+
+def use_threads(settings: Settings) -> int:
+    """Set and return the CPU threads of a forward pass; they decide the last bits, so they are pinned."""
+    threads = settings.torch_threads or os.cpu_count() or 1
+    torch.set_num_threads(threads)
+    return threads
+
+
+def forward_of(model: Model, precision: Precision) -> Forward:
+    """The network as a function from float32 to float32; only inside it may numbers be shorter."""
+
+    def forward(x: Tensor, timesteps: Tensor, labels: Tensor | None) -> Tensor:
+        out: Tensor = model.network(x.to(precision.dtype), timesteps, class_labels=labels, return_dict=False)[0]
+        return out.float()
+
+    return forward
+
+
+@torch.inference_mode()
+def build_ladder(model: Model, forward: Forward, settings: Settings, device: torch.device) -> Ladder:
+    """The batch sizes to use; in strict mode only those that are measured to compute equal bits."""
+    capacity = settings.max_batch_places
+    if settings.batching == "fast":
+        return every_size(capacity)
+    generator = torch.Generator().manual_seed(0)
+    shape = (capacity, model.channels, model.height, model.width)
+    rows = torch.randn(shape, generator=generator).to(device)
+    timestep = model.schedule.num_train_timesteps // 2
+
+    def at_one_timestep(x: Tensor) -> Tensor:
+        count = x.shape[0]
+        labels = torch.zeros(count, dtype=torch.int64, device=device) if model.class_names else None
+        return forward(x, torch.full((count,), timestep, device=device), labels)
+
+    return check_invariance(at_one_timestep, rows, candidate_sizes(capacity))
+
+
+@dataclass(frozen=True)
+class Served:
+    """An engine, what it announces of its model, and the fingerprint that its bytes depend on."""
+
+    engine: Engine
+    card: ModelCard
+    fingerprint: str
+
+
+def build(settings: Settings) -> dict[str, Served]:
+    """The engines of all configured models, by model id. Raises `models.errors.ModelError`."""
+    threads = use_threads(settings)
+    precision = choose_precision(settings)
+    log.info("precision", device=str(precision.device), dtype=str(precision.dtype), reason=precision.reason)
+    served = {}
+    for folder in settings.models:
+        model = load_model(folder, device=str(precision.device), dtype=precision.dtype)
+        forward = forward_of(model, precision)
+        ladder = build_ladder(model, forward, settings, precision.device)
+        log.info("batch sizes", model=model.id, batching=settings.batching, sizes=list(ladder.sizes))
+        engine = Engine(model, forward, ladder, settings.pool_rows, precision.device)
+        fingerprint = engine_fingerprint(precision, threads, settings.batching, ladder)
+        served[model.id] = Served(engine, card_of(model), fingerprint)
+    return served
+
+
+def engine_fingerprint(precision: Precision, threads: int, batching: str, ladder: Ladder) -> str:
+    """A short name for all that decides the last bits besides the model: readable head, hashed tail."""
+    if precision.device.type == "cuda":
+        chip = torch.cuda.get_device_name(precision.device)
+    else:
+        chip = f"{torch.backends.cpu.get_cpu_capability()}, {threads} threads"
+    dtype = str(precision.dtype).removeprefix("torch.")
+    decisive = "|".join((torch.__version__, chip, dtype, batching, str(ladder.sizes)))
+    return f"{precision.device.type}-{dtype}-{batching}-{hashlib.sha256(decisive.encode()).hexdigest()[:8]}"
+
+
+def card_of(model: Model) -> ModelCard:
+    """What the catalogue says of a model."""
+    trained = model.schedule.num_train_timesteps
+    return ModelCard(
+        id=model.id,
+        fingerprint=model.fingerprint,
+        height=model.height,
+        width=model.width,
+        class_names=model.class_names,
+        guided=model.null_class is not None,
+        default_sampler=model.default_sampler,
+        default_steps=model.default_steps,
+        default_guidance_scale=model.default_guidance_scale,
+        timestep_spacing=model.schedule.timestep_spacing,
+        num_train_timesteps=trained,
+        samplers=tuple(
+            SamplerCard(
+                name=sampler.name,
+                summary=sampler.summary,
+                takes_eta=sampler.takes_eta,
+                max_steps=min(sampler.max_steps or trained, trained),
+                evaluations_per_step=sampler.evaluations_per_step,
+            )
+            for sampler in SAMPLERS.values()
+        ),
+    )

@@ -1,0 +1,280 @@
+"""An RQ worker that holds many executions at once and never forks.
+
+Stock RQ runs one job at a time. This one keeps RQ's hashes, registries, executions and commands, so that
+`rq info`, dashboards and stop commands stay true, and hands the rows of all its jobs to one batch engine.
+Every override says why it is there.
+"""
+
+import os
+import time
+from collections import deque
+from types import FrameType
+from typing import Any
+
+import structlog
+from redis import Redis
+from rq import SimpleWorker, worker_registration
+from rq.command import parse_payload
+from rq.job import Job
+from rq.suspension import WORKERS_SUSPENDED
+from rq.timeouts import TimerDeathPenalty
+from rq.worker import WorkerStatus
+
+from jobs import keys
+from jobs.catalogue import announce, withdraw
+from jobs.connection import REDIS_DOWN
+from jobs.queue import ServiceJob, ServiceQueue
+from jobs.record import Failure
+from jobs.settings import Settings
+from worker import png
+from worker.consumer.claim import Claimed, claim, pop, pop_blocking
+from worker.consumer.commit import commit, give_back, store_pictures
+from worker.consumer.execution import LiveJob
+from worker.engine_client import EngineClient, EngineDied, Serving
+from worker.row import RowDone, RowFailed
+
+POLL_S = 0.02
+IDLE_BLOCK_S = 1
+MAINTENANCE_S = 3
+RECORD_TTL_S = 60
+"""How long RQ keeps the record of a worker that has stopped breathing."""
+
+log = structlog.get_logger()
+
+
+class BatchWorker(SimpleWorker):
+    """Takes jobs for an engine, many at a time, and commits what comes back.
+
+    One thread, one loop; the engine is another process. `request_stop` may be called from a signal handler.
+    """
+
+    death_penalty_class = TimerDeathPenalty  # RQ's default needs SIGALRM in the main thread
+    job_class = ServiceJob
+    queue_class = ServiceQueue  # type: ignore[assignment]  # RQ declares it too narrowly
+
+    def __init__(self, settings: Settings, redis: Redis, engine: EngineClient, serving: Serving, name: str) -> None:
+        self._settings, self._engine, self._serving = settings, engine, serving
+        self._cards = {card.id: card for card in serving.cards}
+        self._live: dict[str, LiveJob] = {}
+        self._stops: deque[str] = deque()
+        self._stop_signals = 0
+        self._drain_until: float | None = None
+        self._beat_at = 0.0
+        self._suspended = False
+        queues = [ServiceQueue(keys.queue_name(model), connection=redis) for model in self._cards]
+        super().__init__(
+            queues,
+            name=name,
+            connection=redis,
+            worker_ttl=settings.heartbeat_ttl_s,
+            maintenance_interval=MAINTENANCE_S,
+            serializer="rq.serializers.JSONSerializer",
+        )
+
+    # What RQ decides otherwise
+
+    @property
+    def connection_timeout(self) -> int:
+        """Leave the client's own socket timeout; RQ would raise it to minutes."""
+        return 1
+
+    def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
+        """One ttl for all; RQ adds a minute, in which nobody would take a dead worker's jobs."""
+        return self._settings.heartbeat_ttl_s
+
+    def request_stop(self, signum: int | None = None, frame: FrameType | None = None) -> None:
+        """Only take note: RQ talks to Redis inside the handler. A second call stops without draining."""
+        self._stop_signals += 1
+
+    def handle_payload(self, message: dict[str, Any]) -> None:
+        """Hear a stop command for any of the jobs; RQ looks at one. Runs in RQ's pubsub thread."""
+        payload = parse_payload(message)
+        if payload.get("command") == "stop-job":
+            self._stops.append(str(payload.get("job_id")))
+        elif payload.get("command") == "shutdown":
+            self.request_stop()
+
+    # The loop
+
+    def work(self, *args: object, **kwargs: object) -> bool:
+        """Work until asked to stop. Raises `EngineDied` after the jobs of a dead engine are queued again."""
+        self.bootstrap(logging_level="WARNING")
+        self._install_signal_handlers()
+        try:
+            while not self._done():
+                try:
+                    self._turn()
+                except REDIS_DOWN as error:
+                    log.warning("redis does not answer", error=str(error), jobs_held=len(self._live))
+                    time.sleep(0.5)
+        except EngineDied:
+            self._hand_back(crashed=True)
+            raise
+        finally:
+            self._say_goodbye()
+        return True
+
+    def _turn(self) -> None:
+        self._collect()
+        self._commit()
+        self._obey_stops()
+        if time.monotonic() - self._beat_at > self._settings.heartbeat_ttl_s / 4:
+            self._beat()
+        if self.should_run_maintenance_tasks:
+            self.run_maintenance_tasks()
+        if self._stop_signals or self._suspended or not self._claim():
+            self._engine.wait(POLL_S)
+
+    def _done(self) -> bool:
+        if not self._stop_signals:
+            return False
+        if self._drain_until is None:
+            self._drain_until = time.monotonic() + self._settings.drain_s
+            log.info("draining", jobs=len(self._live), at_most_s=self._settings.drain_s)
+        if self._live and self._stop_signals == 1 and time.monotonic() < self._drain_until:
+            return False
+        self._hand_back(crashed=False)
+        return True
+
+    # Claim
+
+    def _claim(self) -> bool:
+        room = self._settings.pool_rows - sum(one.spec.num_images for one in self._live.values())
+        if room <= 0:
+            return False
+        idle = not self._live
+        taken = 0
+        for queue in self.queues:
+            assert isinstance(queue, ServiceQueue)
+            if idle and len(self.queues) == 1:
+                job_ids = pop_blocking(self.connection, queue, IDLE_BLOCK_S)
+            else:
+                job_ids = pop(self.connection, queue, room)
+            if job_ids:
+                for one in claim(self.connection, queue, job_ids, self.name, self._settings.heartbeat_ttl_s):
+                    self._begin(one)
+                taken += len(job_ids)
+        if taken and self.get_state() != WorkerStatus.BUSY:
+            self.set_state(WorkerStatus.BUSY)
+        return taken > 0
+
+    def _begin(self, claimed: Claimed) -> None:
+        model = claimed.queue.name.removeprefix(keys.QUEUE_PREFIX)
+        card = self._cards[model]
+        meta = claimed.meta.model_copy(update={"engine": self._serving.engines[model]})
+        one = LiveJob(claimed.job, claimed.queue, claimed.execution, claimed.spec, card, meta)
+        self._live[one.key] = one
+        self.executions[claimed.execution.id] = claimed.execution
+        if claimed.spec.model_fingerprint != card.fingerprint:
+            detail = f"the weights of {model} have changed since the job was accepted; submit it again"
+            one.failure = Failure(code="model_changed", detail=detail)
+        else:
+            self._engine.add(one.rows())
+
+    # Collect and commit
+
+    def _collect(self) -> None:
+        for row in self._engine.take_left():
+            one = self._live.get(row.key)
+            if one is not None and not one.ended:
+                self._take_in(one, row)
+
+    def _take_in(self, one: LiveJob, row: RowDone | RowFailed) -> None:
+        if isinstance(row, RowFailed):
+            one.failure = Failure(code=row.code, detail=row.detail)
+            self._engine.remove(row.key)
+            return
+        engine = one.meta.engine
+        assert engine is not None
+        one.encoded[row.index] = png.encode(
+            row.pixels, one.card.height, one.card.width, one.spec, row.index, engine
+        )
+
+    def _commit(self) -> None:
+        ended = [one for one in self._live.values() if one.ended]
+        if not ended:
+            return
+        store_pictures(self.connection, ended)
+        self._forget(ended, not_ours=commit(self.connection, self, ended))
+
+    def _forget(self, ended: list[LiveJob], not_ours: list[LiveJob]) -> None:
+        for one in ended:
+            del self._live[one.key]
+            self.executions.pop(one.execution.id, None)
+        for one in not_ours:
+            log.info("execution dropped, the job was cancelled or taken over", job=one.job.id)
+        if not self._live:
+            self.set_state(WorkerStatus.IDLE)
+
+    # Stops and heartbeats
+
+    def _obey_stops(self) -> None:
+        while self._stops:
+            job_id = self._stops.popleft()
+            for one in self._live.values():
+                if one.job.id == job_id and not one.ended:
+                    one.stopped = True
+                    self._engine.remove(one.key)
+
+    def _beat(self) -> None:
+        """Heartbeats of the worker and all its executions, their progress, and who has lost us a job."""
+        self._beat_at = time.monotonic()
+        live = list(self._live.values())
+        done = self._engine.completed()
+        ttl_s = self._settings.heartbeat_ttl_s
+        with self.connection.pipeline() as pipe:
+            self.heartbeat(RECORD_TTL_S, pipeline=pipe)
+            pipe.exists(WORKERS_SUSPENDED)
+            for one in live:
+                pipe.hmget(one.job.key, "status", "worker_name")
+                one.execution.heartbeat(one.job.started_job_registry, ttl_s, pipeline=pipe)
+            answers = pipe.execute()
+        self._register_again_if_forgotten(answers[0])
+        head = 4
+        self._suspended = bool(answers[head - 1])
+        stride = (len(answers) - head) // len(live) if live else 0
+        for n, one in enumerate(live):
+            status, worker = answers[head + n * stride]
+            if (status, worker) != (b"started", self.name.encode()):
+                one.stopped = True
+                self._engine.remove(one.key)
+        announce(self.connection, self.name, self._serving.cards, ttl_s)
+        self._write_progress([one for one in live if not one.ended], done)
+        if self.pubsub_thread is None or not self.pubsub_thread.is_alive():
+            self.subscribe()
+
+    def _register_again_if_forgotten(self, fields_added: int) -> None:
+        # A heartbeat that had to create its field says that Redis has lost this worker's record.
+        if fields_added:
+            with self.connection.pipeline() as pipe:
+                pipe.hset(self.key, mapping=self.serialize())
+                worker_registration.register(self, pipe)
+                pipe.expire(self.key, RECORD_TTL_S)
+                pipe.execute()
+
+    def _write_progress(self, live: list[LiveJob], done: Any) -> None:
+        with self.connection.pipeline(transaction=False) as pipe:
+            for one in live:
+                one.write_progress(pipe, done.get(one.key, 0))
+            pipe.execute()
+
+    # The end
+
+    def _hand_back(self, *, crashed: bool) -> None:
+        if not self._live:
+            return
+        live = list(self._live.values())
+        log.warning("giving jobs back", jobs=len(live), crashed=crashed)
+        self._forget(live, not_ours=give_back(self.connection, self.name, live, crashed=crashed))
+
+    def _say_goodbye(self) -> None:
+        try:
+            withdraw(self.connection, self.name, self._cards)
+            self.teardown()
+        except REDIS_DOWN:
+            log.warning("redis does not answer; the worker's record will expire by itself")
+
+
+def unique_name() -> str:
+    """A worker name that no other start has had, so that a late word of a dead one is never mistaken."""
+    return f"unfog-{os.uname().nodename}-{os.getpid()}-{time.time_ns():x}"

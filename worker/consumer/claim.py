@@ -1,0 +1,109 @@
+"""Taking jobs from the queues: popped, read, and claimed only if nobody else has them."""
+
+import time
+from dataclasses import dataclass
+
+from redis import Redis, WatchError
+from redis.client import Pipeline
+from rq.executions import Execution
+from rq.job import JobStatus
+from rq.registry import FailedJobRegistry
+from rq.utils import as_text
+
+from jobs.queue import ServiceJob, ServiceQueue
+from jobs.record import JobMeta, restore, spec_of, write_meta
+from jobs.spec import JobSpec
+
+MALFORMED_KEPT_S = 86_400
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A job that is now ours, with the record of this execution."""
+
+    job: ServiceJob
+    queue: ServiceQueue
+    execution: Execution
+    spec: JobSpec
+    meta: JobMeta
+
+
+def pop(redis: Redis, queue: ServiceQueue, count: int) -> list[str]:
+    """Move up to `count` job ids to the queue's intermediate list, where no crash can lose them."""
+    with redis.pipeline(transaction=False) as pipe:
+        for _ in range(count):
+            pipe.lmove(queue.key, queue.intermediate_queue_key, "LEFT", "RIGHT")
+        return [as_text(job_id) for job_id in pipe.execute() if job_id is not None]
+
+
+def pop_blocking(redis: Redis, queue: ServiceQueue, timeout_s: int) -> list[str]:
+    """The same for one job, waiting for it."""
+    job_id = redis.blmove(queue.key, queue.intermediate_queue_key, timeout_s, "LEFT", "RIGHT")
+    return [as_text(job_id)] if job_id is not None else []
+
+
+def claim(redis: Redis, queue: ServiceQueue, job_ids: list[str], worker_name: str, ttl_s: int) -> list[Claimed]:
+    """Claim popped jobs in one transaction: only those that are queued at that moment.
+
+    A job that was cancelled, deleted or claimed meanwhile is dropped; a malformed one, or one that names
+    another function than ours, is marked failed. Both leave the intermediate list.
+    """
+    ids = list(dict.fromkeys(job_ids))
+    while True:
+        with redis.pipeline() as pipe:
+            try:
+                pipe.watch(*(ServiceJob.key_for(job_id) for job_id in ids))
+                with redis.pipeline(transaction=False) as read:
+                    for job_id in ids:
+                        read.hgetall(ServiceJob.key_for(job_id))
+                    hashes = read.execute(raise_on_error=False)
+                pipe.multi()
+                for job_id in job_ids:
+                    pipe.lrem(queue.intermediate_queue_key, 1, job_id)
+                claimed = [
+                    taken
+                    for job_id, raw in zip(ids, hashes, strict=True)
+                    if (taken := _take(pipe, redis, queue, job_id, raw, worker_name, ttl_s)) is not None
+                ]
+                pipe.execute()
+            except WatchError:
+                continue
+            return claimed
+
+
+def _take(
+    pipe: Pipeline,
+    redis: Redis,
+    queue: ServiceQueue,
+    job_id: str,
+    raw: dict[bytes, bytes] | Exception,
+    worker_name: str,
+    ttl_s: int,
+) -> Claimed | None:
+    if not raw or isinstance(raw, Exception):
+        # Erased meanwhile, or somebody's key of another type: nothing that could be marked.
+        return None
+    try:
+        job = restore(job_id, raw, redis)
+        spec, meta = spec_of(job), JobMeta.model_validate(job.meta)
+    except Exception:  # noqa: BLE001  # whatever a forged hash provokes must not stop the worker
+        _mark_malformed(pipe, queue, job_id)
+        return None
+    if job.get_status(refresh=False) != JobStatus.QUEUED:
+        return None
+    # A killed worker leaves ids here that make RQ's cancel and delete raise.
+    pipe.delete(job.execution_registry.key)
+    execution = Execution.create(job, ttl_s, pipeline=pipe, worker_name=worker_name)
+    job.prepare_for_execution(worker_name, pipeline=pipe)
+    meta = meta.model_copy(update={"attempt": meta.attempt + 1, "completed": 0})
+    write_meta(pipe, job, meta)
+    pipe.persist(job.key)
+    return Claimed(job, queue, execution, spec, meta)
+
+
+def _mark_malformed(pipe: Pipeline, queue: ServiceQueue, job_id: str) -> None:
+    key = ServiceJob.key_for(job_id)
+    pipe.hset(key, "status", JobStatus.FAILED)
+    pipe.expire(key, MALFORMED_KEPT_S)
+    registry = FailedJobRegistry(queue.name, connection=queue.connection, job_class=ServiceJob)
+    pipe.zadd(registry.key, {job_id: time.time() + MALFORMED_KEPT_S})

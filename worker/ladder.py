@@ -1,0 +1,73 @@
+"""The batch sizes that a worker uses, and the check that they all compute the same bits.
+
+A matrix library takes other paths for other batch sizes, and a picture would depend on its company in the last
+bit. In strict mode every forward pass is padded to a size of the ladder, and a size or position that does not
+agree with the others to the bit leaves the ladder when the worker starts.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Forward = Callable[[Tensor], Tensor]
+"""Rows (B, C, H, W) to outputs of the same shape; row b of the output belongs to row b of the input."""
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Batch sizes in ascending order; the last is the most places of a tick."""
+
+    sizes: tuple[int, ...]
+
+    def fit(self, places: int) -> int:
+        """The smallest size that holds `places`."""
+        assert 1 <= places <= self.sizes[-1]
+        return next(size for size in self.sizes if size >= places)
+
+    @property
+    def capacity(self) -> int:
+        """The most places of one forward pass."""
+        return self.sizes[-1]
+
+
+def every_size(capacity: int) -> Ladder:
+    """The ladder of fast mode: no padding, no promise about bits."""
+    return Ladder(tuple(range(1, capacity + 1)))
+
+
+def candidate_sizes(capacity: int) -> tuple[int, ...]:
+    """The sizes that strict mode tries: all up to 16, then multiples of 8, and the capacity itself.
+
+    Which of them agree differs from processor to processor and with the number of threads, so it is measured.
+    """
+    return tuple(sorted(set(range(1, min(capacity, 16) + 1)) | set(range(16, capacity + 1, 8)) | {capacity}))
+
+
+def check_invariance(forward: Forward, rows: Tensor, sizes: Sequence[int]) -> Ladder:
+    """The sizes whose outputs equal those of the largest size to the bit, for every row at every position.
+
+    `rows` is (largest size, C, H, W). The largest size itself is run with its rows rotated; if not even that
+    agrees, no ladder can keep the promise and `ValueError` says so.
+    """
+    largest = max(sizes)
+    assert rows.shape[0] == largest
+    reference = forward(rows)
+    agreeing = [size for size in sizes if _agrees(forward, rows, reference, size)]
+    if largest not in agreeing:
+        raise ValueError(
+            f"batches of {largest} do not compute the same bits for a row in another place; "
+            "choose another UNFOG_MAX_BATCH_PLACES, or UNFOG_BATCHING=fast"
+        )
+    return Ladder(tuple(agreeing))
+
+
+def _agrees(forward: Forward, rows: Tensor, reference: Tensor, size: int) -> bool:
+    count = rows.shape[0]
+    for start in range(0, count, size):
+        # From `start` on, wrapping round: other rows, other company, and every row in another position.
+        index = torch.arange(start + 1, start + 1 + size, device=rows.device) % count
+        if not torch.equal(forward(rows[index]), reference[index]):
+            return False
+    return True
