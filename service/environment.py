@@ -79,7 +79,7 @@ def _make(venv: Path) -> None:
         if _ask(Path(sys.executable), "import venv, ensurepip") is None:
             raise CannotInstall(
                 f"{sys.executable} comes without venv or ensurepip. "
-                "Install them (apt install python3-venv), or name another Python: make serve PYTHON=/path/to/python3."
+                "Install them (apt install python3-venv), or name another: make serve PYTHON=/path/to/python3."
             )
         print(f"Making {venv} with Python {sys.version.split()[0]}.", flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(venv)], check=True)
