@@ -100,7 +100,7 @@ class NoiseSchedule:
 
     ``alphas_cumprod`` is ᾱ of Ho et al. 2020, float64 (T,), falling, in [0, 1); 0 only at the last
     timestep and only without epsilon. ``clip_sample_range`` is None where x0 is not clipped.
-    ``solver_type`` is the one asked for by a DPM-Solver or UniPC config, else None.
+    ``solver_type`` is the one a DPM-Solver config asks for, None for its usual midpoint.
     """
 
     alphas_cumprod: npt.NDArray[np.float64]
@@ -186,7 +186,8 @@ def _check_choices(values: Mapping[str, Any]) -> None:
         "timestep_spacing": get_args(Spacing),
         # exp(log(v) / 2) is what fixed_small_log multiplies the noise with: fixed_small again.
         "variance_type": ("fixed_small", "fixed_large", "fixed_small_log", None),
-        "solver_type": (None, "midpoint", "heun", "bh1", "bh2"),
+        # diffusers' bh1 ends in NaN with final_sigmas_type zero.
+        "solver_type": (None, "midpoint", "heun", "bh2"),
     }
     for key, allowed in choices.items():
         if values[key] not in allowed:

@@ -32,7 +32,8 @@ def timesteps_for(schedule: NoiseSchedule, steps: int, spacing: str | None = Non
         raise InvalidSampling("steps", f"steps must be an integer between 1 and {count}, not {steps!r}")
 
     if name == "trailing":
-        timesteps = np.round(np.arange(count, 0, -count / steps)) - 1
+        # Rounding can let arange end one number late, as it does in diffusers.
+        timesteps = np.round(np.arange(count, 0, -count / steps))[:steps] - 1
     elif name == "linspace":
         timesteps = np.round(np.linspace(0, count - 1, steps))[::-1]
     elif name == "leading":

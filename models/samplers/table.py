@@ -101,11 +101,11 @@ def predictions(schedule: NoiseSchedule, kept: Floats) -> dict[str, Floats]:
 
 
 def floored(kept: Floats) -> Floats:
-    """ᾱ with a floor of 2⁻²⁴, for samplers that take λ = ln(α/σ) as time: λ is infinite at ᾱ = 0.
+    """ᾱ with 2⁻²⁴ in place of 0, for samplers that take λ = ln(α/σ) as time: there λ would be infinite.
 
-    It is the floor diffusers has; at zero terminal SNR only the first of the visited timesteps changes.
+    It is what diffusers puts there; only the last trained timestep, at zero terminal SNR, is 0.
     """
-    return np.maximum(kept, 2.0**-24)
+    return np.where(kept == 0, 2.0**-24, kept)
 
 
 def make_table(
