@@ -15,8 +15,11 @@ from models.pictures.canvas import Canvas
 from models.pictures.cat_parts import draw_backdrop, draw_body, draw_front, draw_head
 from models.pictures.cat_traits import COATS, draw_traits
 
-HELD_OUT = 2**40
-"""First index that is kept for evaluation; training stays below it."""
+# Python seeds its generator from the 32-bit words of an index, and folds [257, 256] into the same state as [257]:
+# with 2**40 here, picture 257 came back as 2**40 + 257. An index of three words meets none of fewer words before
+# 2**64 + 2**33 + 3.
+HELD_OUT = 2**64
+"""First index that is kept for evaluation; training stays below it. Larger than an int64: count in Python."""
 
 SIZES = (32, 64)
 VERSION = 1

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.pictures.cat_traits import COATS
-from models.pictures.cats import VERSION, cat_pixels
+from models.pictures.cats import HELD_OUT, VERSION, cat_pixels
 
 Pixels = NDArray[np.uint8]  # (N, size, size, 3)
 Labels = NDArray[np.int64]  # (N,)
@@ -41,4 +41,5 @@ class CatSource:
         return f"The project's drawn cats, version {VERSION}, in order from index 0; none was used twice."
 
     def take(self, start: int, count: int) -> tuple[Pixels, Labels]:
+        assert start + count <= HELD_OUT, "training must not reach the held-out pictures"
         return cat_pixels(range(start, start + count), self.size)
