@@ -9,7 +9,6 @@ Curve = list[tuple[int, float, float]]  # step, seconds, mean loss since the row
 SNIPPET = """\
 import torch
 from diffusers import DDIMScheduler, UNet2DModel
-
 folder = "{folder}"
 unet = UNet2DModel.from_pretrained(folder, subfolder="unet")
 scheduler = DDIMScheduler.from_pretrained(folder, subfolder="scheduler")

@@ -168,7 +168,10 @@ class Run:
         averaged = copy.deepcopy(self.state.network).eval()
         self.state.ema.copy_to(averaged.parameters())
         # Fewer pictures and steps on the way: they cost as much time as updates do.
-        each, steps, guidance = (12, 50, s.guidance_scale) if self.fraction() >= 1 else (4, 20, 1.0)
+        few = max(1, s.samples_a_class // 3)
+        each, steps, guidance = (
+            (s.samples_a_class, 50, s.guidance_scale) if self.fraction() >= 1 else (few, 20, 1.0)
+        )
         labels = [label for label in range(max(1, self.classes)) for _ in range(each)]
         null = self.classes if self.classes else None
         sheet = grid(draw_samples(averaged, self.scheduler.config, labels, steps, guidance, null), columns=each)

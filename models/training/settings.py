@@ -47,6 +47,7 @@ class Settings:
     checkpoint_every_s: float = 180.0
     guidance_scale: float = 1.5
     half_weights: bool = False
+    samples_a_class: int = 12  # drawn at the end; a third of them at each checkpoint
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):
@@ -80,7 +81,15 @@ class Settings:
 
     def check_resume(self, saved: "Settings") -> None:
         """Raise TrainingError if a run with `saved` settings cannot go on with these ones."""
-        free = {"steps", "minutes", "checkpoint_every_s", "compile", "guidance_scale", "half_weights"}
+        free = {
+            "steps",
+            "minutes",
+            "checkpoint_every_s",
+            "compile",
+            "guidance_scale",
+            "half_weights",
+            "samples_a_class",
+        }
         changed = [
             f"{f.name} {getattr(saved, f.name)} -> {getattr(self, f.name)}"
             for f in fields(self)
@@ -101,6 +110,7 @@ PRESETS: dict[str, Settings] = {
         warmup_steps=5,
         learning_rate=2e-3,
         ema_decay=0.9,
+        samples_a_class=1,
     ),
     "small": Settings(minutes=110, half_weights=True),
     # The CIFAR-10 network and rates of Ho et al. 2020, appendix B.
