@@ -1,6 +1,7 @@
 """The book-keeping side's hold on the engine process: start it, feed it, hear what has left."""
 
 import multiprocessing
+import os
 import subprocess
 import sys
 import threading
@@ -36,8 +37,10 @@ class EngineClient:
     def __init__(self) -> None:
         ours, theirs = multiprocessing.Pipe()
         self._channel = Channel(ours)
+        # Threads that spin while they wait starve each other as soon as anything else wants the cores.
+        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
         command = [sys.executable, "-m", "worker.engine_process", str(theirs.fileno())]
-        self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()])  # noqa: S603  # our own module
+        self._process = subprocess.Popen(command, env=environment, pass_fds=[theirs.fileno()])  # noqa: S603  # our own module
         theirs.close()
         self._left: deque[RowDone | RowFailed] = deque()
         self._completed: dict[str, int] = {}

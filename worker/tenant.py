@@ -27,7 +27,7 @@ class CompiledTable:
         """Round a float64 table to float32 once."""
         return cls(
             table=table,
-            columns=torch.from_numpy(table.coefficients).float(),
+            columns=torch.tensor(table.coefficients, dtype=torch.float32),
             timesteps=tuple(int(t) for t in table.timesteps),
             draws_noise=tuple(bool(c != 0.0) for c in table.column("c_noise")),
             clip=table.clip,
