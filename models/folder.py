@@ -15,6 +15,7 @@ from models.samplers.registry import SAMPLERS
 from models.spacing import timesteps_for
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+EXTRAS = ("class_names", "null_class", "sampler", "steps", "guidance_scale")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
 
 
@@ -62,6 +63,8 @@ def describe_model(path: Path) -> Description:
     network_config = _read_json(network_folder / "config.json")
     schedule_config = _read_json(schedule_file)
     extras = _read_json(folder / "unfog.json") if (folder / "unfog.json").exists() else {}
+    for key in extras.keys() - EXTRAS:
+        raise UnsupportedConfig(key, extras[key], f"unfog.json may hold {', '.join(EXTRAS)}")
     _check_network(network_config)
     schedule = NoiseSchedule.from_config(schedule_config)
     height, width = _size(network_config)
@@ -182,6 +185,8 @@ def _classes(config: Mapping[str, Any], extras: Mapping[str, Any]) -> tuple[tupl
         raise UnsupportedConfig("null_class", null_class, f"it must be one of the {embeddings} class labels")
     without_null = embeddings if null_class is None else null_class
     names = extras.get("class_names") or [str(index) for index in range(without_null)]
+    if not isinstance(names, list) or len(set(map(str, names))) < len(names):
+        raise UnsupportedConfig("class_names", names, "it must be a list of different names")
     if len(names) > embeddings or (null_class is not None and null_class < len(names)):
         raise UnsupportedConfig(
             "class_names", names, f"the network knows {embeddings} labels, and null_class is none of the names"

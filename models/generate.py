@@ -9,6 +9,7 @@ from torch import Tensor
 
 from models.errors import InvalidSampling
 from models.folder import Model
+from models.latents import starting_noise
 from models.samplers import SamplerTable, update
 
 OnStep = Callable[[int, Tensor], None]
@@ -35,17 +36,17 @@ def generate(
         on_step: called after each evaluation of each batch with the evaluation's index and x0.
 
     Raises:
-        InvalidSampling: labels missing, superfluous or unknown; guidance without a null label.
+        InvalidSampling: labels missing, superfluous or unknown; guidance without a null label; a seed
+            outside 0 … 2³²-1.
     """
     check_labels(model, seeds, class_labels, guidance_scale)
     pictures = []
     for first in range(0, len(seeds), batch_size):
         chosen = slice(first, first + batch_size)
         labels = None if class_labels is None else torch.tensor(class_labels[chosen])
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds[chosen]]
-        shape = (1, model.channels, model.height, model.width)
-        start = torch.cat([torch.randn(shape, generator=generator) for generator in generators])
-        pictures.append(denoise(model, table, start, generators, labels, guidance_scale, on_step))
+        starts = [starting_noise(seed, model.channels, model.height, model.width) for seed in seeds[chosen]]
+        noise, generators = torch.cat([start for start, _ in starts]), [rest for _, rest in starts]
+        pictures.append(denoise(model, table, noise, generators, labels, guidance_scale, on_step))
     return torch.cat(pictures) if pictures else torch.empty(0, model.channels, model.height, model.width)
 
 

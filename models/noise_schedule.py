@@ -175,8 +175,12 @@ def _known_values(config: Mapping[str, Any]) -> dict[str, Any]:
             values[key] = value
         else:
             raise UnsupportedConfig(key, value, "the key is unknown; remove it if sampling does not need it")
-    if values["trained_betas"] is not None and "num_train_timesteps" not in config:
-        values["num_train_timesteps"] = len(values["trained_betas"])
+    trained = values["trained_betas"]
+    if trained is not None:
+        if not isinstance(trained, list) or not all(isinstance(beta, int | float) for beta in trained):
+            raise UnsupportedConfig("trained_betas", trained, "it must be a list of numbers")
+        if trained and "num_train_timesteps" not in config:
+            values["num_train_timesteps"] = len(trained)
     return values
 
 
