@@ -1,6 +1,7 @@
 """`python -m app`: the API, set up by the environment."""
 
 import ipaddress
+import signal
 import sys
 
 import uvicorn
@@ -31,6 +32,9 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
+    # uvicorn raises the signal again when it has shut down; a planned stop should end with exit code 0.
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: None)
     uvicorn.run(
         create_app(settings),
         host=settings.host,
