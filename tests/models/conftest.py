@@ -1,12 +1,22 @@
 """Collects how well the samplers agree with the reference, and prints the table after the run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+import torch
 
 STEPS = (1, 2, 7, 20, 50, 250, 1000)
 Record = Callable[[str, str, int, float], None]
 _AGREEMENT = pytest.StashKey[dict[tuple[str, str], dict[int, float]]]()
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Two threads wait for each other in every tiny layer: on busy cores that takes a hundred times longer."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
