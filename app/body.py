@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect
 
 from app.problems import Problem, invalid, refusals_of
 
@@ -17,7 +18,14 @@ async def read_json(request: Request, kind: type[Body], limit_bytes: int) -> Bod
     if media_type != "application/json":
         detail = f"send application/json, not {media_type or 'a body without a type'}"
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
-    raw = await _read(request, limit_bytes)
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        detail = f"send the body as it is, without content-encoding {encoding}"
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
+    try:
+        raw = await _read(request, limit_bytes)
+    except ClientDisconnect:
+        raise Problem(HTTPStatus.BAD_REQUEST, "body_incomplete", "the body did not arrive") from None
     try:
         return kind.model_validate_json(raw)
     except ValidationError as error:

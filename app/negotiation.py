@@ -14,7 +14,7 @@ PNG = "image/png"
 
 def preferred_type(request: Request) -> str:
     """JSON or PNG, by `Accept` (RFC 9110, section 12.5.1). Raises `Problem` 406 if neither will do."""
-    accept = request.headers.get("accept", "*/*")
+    accept = ",".join(request.headers.getlist("accept")).strip() or "*/*"
     best, best_quality = "", 0.0
     for offer in (JSON, PNG):
         quality = _quality(accept, offer)

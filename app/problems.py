@@ -6,14 +6,16 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from jobs.connection import REDIS_DOWN
+from jobs.connection import REDIS_DOWN, REDIS_REFUSES
 from jobs.errors import JobNotFound, ModelUnknown, Refusal, RequestRefused
 
 MEDIA_TYPE = "application/problem+json"
+
+MAX_ERRORS = 20
+"""A body of 1 MiB has room for a hundred thousand wrong fields; the answer must not be many times as long."""
 
 
 class Problem(Exception):
@@ -48,8 +50,11 @@ class Problem(Exception):
 
 def invalid(errors: Sequence[Refusal]) -> Problem:
     """422 for a body that was read but does not fit; names every field that is wrong."""
-    detail = "; ".join(f"{error.pointer or 'the body'}: {error.detail}" for error in errors)
-    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", detail, errors=errors)
+    told = errors[:MAX_ERRORS]
+    detail = "; ".join(f"{error.pointer or 'the body'}: {error.detail}" for error in told)
+    if len(errors) > len(told):
+        detail += f"; and {len(errors) - len(told)} more"
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", detail, errors=told)
 
 
 _CODES = {
@@ -68,49 +73,64 @@ def refusals_of(error: ValidationError, schema: Mapping[str, Any]) -> list[Refus
     """What pydantic found, with JSON pointers and with what is allowed, as `schema` (the model's) has it."""
     refusals: dict[str, Refusal] = {}
     for found in error.errors(include_url=False):
-        field = str(found["loc"][0]) if found["loc"] else ""
-        pointer = _pointer(found)
+        pointer, detail = _told(found["loc"], schema)
         code = _CODES.get(found["type"], "wrong_type")
-        refusals.setdefault(pointer, Refusal(pointer, code, _detail(found, field, schema)))
+        refusals.setdefault(pointer, Refusal(pointer, code, detail))
     return list(refusals.values())
 
 
-def _pointer(found: ErrorDetails) -> str:
-    # A union adds the branch it tried to the location; the caller's body has no such key.
-    branches = {"constrained-str", "str", "int", "[key]"}
-    parts = [str(part) for part in found["loc"] if part not in branches]
-    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
+def _told(location: Sequence[str | int], schema: Mapping[str, Any]) -> tuple[str, str]:
+    """The JSON pointer of a pydantic location, and the sentence that says what is allowed there."""
+    if not location:
+        return "", "must be a JSON object, for example {}"
+    pointer, node, names = "", schema, None
+    for part in map(str, location):
+        if len(_options(node)) > 1:
+            continue  # the branch of a union that was tried; the caller's body has no such key
+        if names is not None:
+            # Below a value of a map there is only pydantic's word that its key is meant.
+            return pointer, f"its key must be {describe({'type': 'string', **names})}"
+        pointer += "/" + part.replace("~", "~0").replace("/", "~1")
+        if "properties" not in node:
+            node, names = node["additionalProperties"], node["propertyNames"]
+        elif part in node["properties"]:
+            node = node["properties"][part]
+        else:
+            return pointer, f"there is no such field; the fields are {', '.join(node['properties'])}"
+    return pointer, f"must be {describe(node)}"
 
 
-def _detail(found: ErrorDetails, field: str, schema: Mapping[str, Any]) -> str:
-    properties: Mapping[str, Mapping[str, Any]] = schema["properties"]
-    if found["type"] == "extra_forbidden":
-        return f"there is no such field; the fields are {', '.join(properties)}"
-    if field not in properties:
-        return "must be a JSON object, for example {}"
-    return f"must be {describe(properties[field])}"
+def _options(field: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What a schema lets one choose from, null aside."""
+    return [option for option in field.get("anyOf", ()) if option.get("type") != "null"]
+
+
+_KINDS = {
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "a text",
+    "object": "an object",
+    "boolean": "true or false",
+}
 
 
 def describe(field: Mapping[str, Any]) -> str:
     """What a JSON schema allows, in words: 'a whole number from 1 to 1000'."""
     if "anyOf" in field:
-        options = [describe(option) for option in field["anyOf"] if option.get("type") != "null"]
-        return " or ".join(options)
+        return " or ".join(describe(option) for option in _options(field))
     if "enum" in field:
         return "one of " + ", ".join(str(value) for value in field["enum"])
-    kind = {
-        "integer": "a whole number",
-        "number": "a number",
-        "string": "a text",
-        "object": "an object of texts",
-        "boolean": "true or false",
-    }[field["type"]]
+    kind = _KINDS[field["type"]]
     if "minimum" in field and "maximum" in field:
         return f"{kind} from {field['minimum']:g} to {field['maximum']:.10g}"
+    if "minLength" in field:
+        return f"{kind} of {field['minLength']} to {field['maxLength']} characters"
     if "maxLength" in field:
         return f"{kind} of at most {field['maxLength']} characters"
     if "maxProperties" in field:
-        return f"{kind} with at most {field['maxProperties']} entries (keys to 64, values to 512 characters)"
+        key = describe({"type": "string", **field["propertyNames"]})
+        value = describe(field["additionalProperties"])
+        return f"{kind} with at most {field['maxProperties']} entries, each key {key}, each value {value}"
     return kind
 
 
@@ -142,12 +162,22 @@ def install(app: FastAPI) -> None:
     async def _http(_: Request, error: HTTPException) -> Response:
         status = HTTPStatus(error.status_code)
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
-        return Problem(status, code, str(error.detail), headers=error.headers).response()
+        detail = "there is nothing at this path; /openapi.json lists what there is"
+        if error.status_code != HTTPStatus.NOT_FOUND:
+            detail = str(error.detail)
+        return Problem(status, code, detail, headers=error.headers).response()
 
-    async def _redis_down(_: Request, error: Exception) -> Response:
-        detail = "the job store does not answer; nothing was accepted, try again"
+    async def _unavailable(_: Request, error: Exception) -> Response:
+        detail = "the job store does not answer; try again"
+        if isinstance(error, REDIS_REFUSES):
+            detail = "the job store takes nothing now, it is full or read-only; try again later"
         headers = {"Retry-After": "2"}
         return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "store_unavailable", detail, headers=headers).response()
 
-    for kind in REDIS_DOWN:
-        app.add_exception_handler(kind, _redis_down)
+    for kind in (*REDIS_DOWN, *REDIS_REFUSES):
+        app.add_exception_handler(kind, _unavailable)
+
+    @app.exception_handler(Exception)
+    async def _internal(_: Request, error: Exception) -> Response:
+        detail = "a fault of this service, not of the request; its log has the reason"
+        return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", detail).response()

@@ -1,10 +1,12 @@
 """How the processes reach Redis."""
 
 from redis import Redis
+from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
@@ -14,15 +16,25 @@ from jobs.settings import Settings
 REDIS_DOWN: tuple[type[Exception], ...] = (RedisConnectionError, RedisTimeoutError)
 """What a call raises while Redis does not answer."""
 
+REDIS_REFUSES: tuple[type[Exception], ...] = (OutOfMemoryError, ReadOnlyError)
+"""What a write raises while Redis answers but takes nothing."""
+
+API_CONNECTIONS = 64
+"""Connections of one API process; callers beyond that wait for one."""
+
 
 def connect_async(settings: Settings) -> AsyncRedis:
-    """A client for the API: gives up within about a second, since a caller waits."""
-    return AsyncRedis.from_url(
+    """A client for the API: gives up within about two seconds, since a caller waits."""
+    pool = BlockingConnectionPool.from_url(
         settings.redis_url.get_secret_value(),
+        max_connections=API_CONNECTIONS,
+        timeout=2,
         socket_timeout=2.0,
         socket_connect_timeout=1.0,
-        retry=AsyncRetry(ExponentialBackoff(cap=0.2, base=0.02), 2),
+        # A command that timed out has waited long enough, and may have been carried out.
+        retry=AsyncRetry(ExponentialBackoff(cap=0.2, base=0.02), 2, (RedisConnectionError,)),
     )
+    return AsyncRedis.from_pool(pool)
 
 
 def connect(settings: Settings) -> Redis:

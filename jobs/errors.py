@@ -25,7 +25,8 @@ class ModelUnknown(JobError):
     def __init__(self, model: str | None, known: tuple[str, ...]) -> None:
         self.model, self.known = model, known
         there = ", ".join(known) if known else "none yet; start a worker"
-        super().__init__(f"there is no model {model!r}; known models: {there}" if model else f"known: {there}")
+        wanted = "default model" if model is None else f"model {model!r}"
+        super().__init__(f"there is no {wanted}; known models: {there}")
 
 
 @dataclass(frozen=True)

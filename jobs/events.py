@@ -55,9 +55,12 @@ class EventReader:
                 del self._waiting[job_id]
 
     async def _read(self) -> None:
-        last = "$"
+        last: Any = None
         while True:
             try:
+                if last is None:
+                    last = await self._newest()
+                    self._wake(list(self._waiting))
                 answer: Any = await self._redis.xread({keys.EVENTS: last}, block=BLOCK_MS, count=1000)
             except REDIS_DOWN:
                 self._wake(list(self._waiting))
@@ -66,6 +69,11 @@ class EventReader:
             for _, entries in answer or ():
                 last = entries[-1][0]
                 self._wake([fields[b"job"].decode() for _, fields in entries])
+
+    async def _newest(self) -> Any:
+        # Not "$": between two reads that both say "$" an entry would go unseen.
+        entries: Any = await self._redis.xrevrange(keys.EVENTS, count=1)
+        return entries[0][0] if entries else "0-0"
 
     def _wake(self, job_ids: list[str]) -> None:
         for job_id in job_ids:

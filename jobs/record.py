@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from redis import Redis
 from rq.job import JobStatus
 from rq.serializers import JSONSerializer
@@ -66,7 +66,7 @@ class JobMeta(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    total: int
+    total: int = Field(ge=1)
     completed: int = 0
     attempt: int = 0
     engine: str | None = None

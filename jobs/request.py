@@ -98,7 +98,7 @@ def evaluations(spec: JobSpec, sampler: SamplerCard) -> int:
 
 
 def _sampler(request: JobRequest, card: ModelCard, refusals: list[Refusal]) -> SamplerCard | None:
-    name = request.sampler or card.default_sampler
+    name = card.default_sampler if request.sampler is None else request.sampler
     sampler = card.sampler(name)
     if sampler is None:
         allowed = ", ".join(known.name for known in card.samplers)

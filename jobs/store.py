@@ -5,6 +5,7 @@ from typing import Any
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
+from redis.exceptions import ResponseError
 from rq.job import Retry
 
 from jobs import keys
@@ -55,13 +56,19 @@ class JobStore:
 
     async def get(self, job_id: str) -> JobRecord:
         """The job of that id: one round trip. Raises `JobNotFound`."""
-        raw: Any = await self._redis.hgetall(ServiceJob.key_for(job_id)) if _is_job_id(job_id) else {}
+        foreign = JobNotFound(f"there is no job {job_id!r} of this service")
+        try:
+            raw: Any = await self._redis.hgetall(ServiceJob.key_for(job_id)) if _is_job_id(job_id) else {}
+        except ResponseError as error:
+            if not str(error).startswith("WRONGTYPE"):
+                raise
+            raise foreign from None
         if b"data" not in raw:
             raise JobNotFound(f"there is no job {job_id!r}, or it has expired")
         try:
             return record_of(restore(job_id, raw, self._unused))
         except Exception:  # noqa: BLE001  # a hash that this service did not write is no job of ours
-            raise JobNotFound(f"there is no job {job_id!r} of this service") from None
+            raise foreign from None
 
     async def picture(self, picture: Picture) -> bytes:
         """The PNG of one picture. Raises `JobNotFound` when it has expired meanwhile."""

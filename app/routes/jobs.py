@@ -1,6 +1,7 @@
 """`/v1/jobs`: submit a job, see how it goes, get its pictures."""
 
 import asyncio
+import contextlib
 from http import HTTPStatus
 from typing import Any
 
@@ -13,11 +14,14 @@ from app.negotiation import PNG, preferred_type, preferred_wait_s
 from app.pictures import picture_response
 from app.problems import MEDIA_TYPE, Problem
 from app.schemas import JobView, job_url, view_of
+from jobs.connection import REDIS_DOWN
 from jobs.errors import JobNotFound
 from jobs.record import JobRecord, Status
 from jobs.request import JobRequest, evaluations, resolve
 
 RETRY_AFTER_S = "1"
+CHECK_EVERY_S = 2.0
+"""How often one who waits looks unasked: RQ's own tools end jobs without a word to us."""
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -93,20 +97,20 @@ async def image(job_id: str, index: str, services: ServicesDep) -> Response:
 
 async def _wait(services: Services, record: JobRecord, wait_s: float) -> JobRecord:
     """The job when it has ended, or as it is after `wait_s`."""
-    deadline = asyncio.get_running_loop().time() + wait_s
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wait_s
     with services.events.listen(record.id) as woken:
-        record = await services.store.get(record.id)
-        while not record.status.ended:
-            left_s = deadline - asyncio.get_running_loop().time()
-            if left_s <= 0:
-                break
+        while True:
             try:
-                await asyncio.wait_for(woken.wait(), left_s)
-            except TimeoutError:
-                break
+                record = await services.store.get(record.id)
+            except REDIS_DOWN:
+                return record  # it is accepted, and the caller must learn its id
+            left_s = deadline - loop.time()
+            if record.status.ended or left_s <= 0:
+                return record
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(woken.wait(), min(left_s, CHECK_EVERY_S))
             woken.clear()
-            record = await services.store.get(record.id)
-    return record
 
 
 async def _answer(services: Services, record: JobRecord, answer_type: str, headers: dict[str, str]) -> Response:
