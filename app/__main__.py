@@ -7,9 +7,11 @@ import sys
 import uvicorn
 
 from app.main import create_app
-from jobs.settings import Settings
+from jobs.settings import SettingsError, load_settings
 
 SHUTDOWN_S = 5
+EXIT_REFUSED = 2
+"""The API cannot start as it is set up; starting it again would not help."""
 
 
 def is_loopback(host: str) -> bool:
@@ -24,14 +26,18 @@ def is_loopback(host: str) -> bool:
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code."""
-    settings = Settings()
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return EXIT_REFUSED
     if not is_loopback(settings.host) and not settings.allow_anonymous:
         print(
             f"Not listening on {settings.host}: anybody who reaches it could submit jobs. "
             "Set UNFOG_ALLOW_ANONYMOUS=true if that is what you want.",
             file=sys.stderr,
         )
-        return 2
+        return EXIT_REFUSED
     # uvicorn raises the signal again when it has shut down; a planned stop should end with exit code 0.
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: None)

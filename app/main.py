@@ -10,13 +10,13 @@ from app.dependencies import Services
 from app.routes import health, jobs, models
 from jobs.connection import connect, connect_async
 from jobs.events import EventReader
-from jobs.settings import Settings
+from jobs.settings import Settings, load_settings
 from jobs.store import JobStore
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """The API, set up by `settings` or by the environment."""
-    settings = settings or Settings()
+    """The API, set up by `settings` or by the environment. Raises `SettingsError` for a bad environment."""
+    settings = settings or load_settings()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

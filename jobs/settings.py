@@ -1,19 +1,27 @@
 """Every setting of the service, read from the environment with the prefix `UNFOG_`."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from redis.connection import parse_url
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 BUNDLED_MODEL = CHECKOUT / "models" / "bundled" / "cats-32"
 
 
+class SettingsError(Exception):
+    """The environment holds values that cannot be used. The message names each variable, a line each."""
+
+
 class Settings(BaseSettings):
     """The settings of the API and of the workers, one class for both.
 
-    Raises `pydantic.ValidationError` when the environment holds a value out of range.
+    Raises `pydantic.ValidationError` when the environment holds a value out of range; `load_settings` says it
+    in words.
     """
 
     model_config = SettingsConfigDict(env_prefix="UNFOG_", frozen=True, extra="ignore")
@@ -66,6 +74,18 @@ class Settings(BaseSettings):
     # How the processes talk
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level logged.")
 
+    @field_validator("redis_url")
+    @classmethod
+    def _of_redis(cls, value: SecretStr) -> SecretStr:
+        try:
+            parse_url(value.get_secret_value())
+        except ValueError:
+            # Not redis-py's own words: they may quote a piece of a password.
+            raise ValueError(
+                "it must look like redis://HOST:PORT/0, rediss://HOST:PORT/0 or unix:///PATH"
+            ) from None
+        return value
+
     @field_validator("models", mode="before")
     @classmethod
     def _split_on_commas(cls, value: object) -> object:
@@ -79,3 +99,19 @@ class Settings(BaseSettings):
         if not value:
             raise ValueError("name at least one model folder")
         return value
+
+
+def load_settings() -> Settings:
+    """The settings in the environment. Raises `SettingsError`; no message holds the password of a URL."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError("\n".join(_sentence(fault) for fault in error.errors())) from None
+
+
+def _sentence(fault: ErrorDetails) -> str:
+    variable = f"UNFOG_{fault['loc'][0]}".upper()
+    reason = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if variable == "UNFOG_REDIS_URL":
+        return f"{variable} is no URL of a Redis: {reason}."
+    return f"{variable} is {os.environ.get(variable, fault['input'])!r}: {reason}."

@@ -6,13 +6,12 @@ import socket
 import sys
 from pathlib import Path
 
-from pydantic import ValidationError
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from jobs.settings import Settings
+from jobs.settings import Settings, SettingsError, load_settings
 from service.problem import CannotStart
 from service.redis_server import find_redis_server
 
@@ -20,13 +19,9 @@ from service.redis_server import find_redis_server
 def read_settings() -> Settings:
     """The settings in the environment. Raises `CannotStart` naming each variable that is out of range."""
     try:
-        return Settings()
-    except ValidationError as error:
-        faults = [
-            f"UNFOG_{str(fault['loc'][0]).upper()} is {fault['input']!r}: {fault['msg']}."
-            for fault in error.errors()
-        ]
-        raise CannotStart("\n".join(faults)) from error
+        return load_settings()
+    except SettingsError as error:
+        raise CannotStart(str(error)) from error
 
 
 def require_models(settings: Settings) -> None:

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 
 import structlog
 
-from jobs.settings import Settings
+from jobs.settings import SettingsError, load_settings
 from models.errors import ModelError
 from worker import protocol
 from worker.build import Served, build
@@ -72,12 +72,12 @@ def main() -> int:
     # A terminal's Ctrl-C goes to the whole group; the parent decides when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    settings = Settings()
-    configure_logging(settings.log_level)
     channel = Channel(Connection(int(sys.argv[1])))
     try:
+        settings = load_settings()
+        configure_logging(settings.log_level)
         served = build(settings)
-    except (ModelError, ValueError) as error:
+    except (ModelError, SettingsError, ValueError) as error:
         channel.send({"op": "refused", "reason": str(error)})
         return 1
     channel.send(ready_message(served))

@@ -6,7 +6,7 @@ import structlog
 
 from jobs.connection import REDIS_DOWN, connect, require_no_eviction
 from jobs.errors import StoreUnsuitable
-from jobs.settings import Settings
+from jobs.settings import SettingsError, load_settings
 from worker.consumer.batch_worker import BatchWorker, unique_name
 from worker.engine_client import EngineClient, EngineDied, EngineRefused
 from worker.logs import configure_logging
@@ -20,7 +20,11 @@ EXIT_ENGINE_DIED = 3
 
 def main() -> int:
     """Run a worker until SIGTERM or SIGINT; returns the exit code."""
-    settings = Settings()
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return EXIT_REFUSED
     configure_logging(settings.log_level)
     redis = connect(settings)
     try:
