@@ -1,11 +1,12 @@
 """A supervisor whose children are small stand-ins; run as a script by the tests, so that it can be killed.
 
 Its one argument is JSON: `folder`, `children` (name → Python code run with the folder as its argument), and
-optionally `redis` (start one as the first child), `fast_s`, `tries`, `stop_s`.
+optionally `redis` (start one as the first child), `nohup`, `fast_s`, `tries`, `stop_s`.
 """
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from service.supervisor import Restarts, Supervisor
 def main() -> int:
     told = json.loads(sys.argv[1])
     folder = Path(told["folder"])
+    signal.signal(signal.SIGHUP, signal.SIG_IGN if told.get("nohup") else signal.SIG_DFL)
 
     def note_death(child: Child) -> None:
         with (folder / "deaths").open("a") as file:

@@ -26,6 +26,17 @@ def test_it_stops_the_api_first_then_the_worker_and_leaves_nothing(tmp_path: Pat
         assert not any(alive(pid) for pid in pids)
 
 
+def test_under_nohup_it_outlives_its_terminal(tmp_path: Path) -> None:
+    with service(tmp_path, PAIR, nohup=True) as running:
+        running.wait_ready()
+        os.kill(running.process.pid, signal.SIGHUP)
+        os.kill(running.pid("worker"), signal.SIGKILL)  # it notices this one, so it had time for the other
+        assert eventually(lambda: (tmp_path / "deaths").exists())
+        assert alive(running.process.pid)
+        running.ctrl_c()
+        assert running.end() == 0, running.said
+
+
 def test_what_children_print_is_labelled(tmp_path: Path) -> None:
     with service(tmp_path, PAIR) as running:
         running.wait_ready()
