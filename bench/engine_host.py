@@ -1,0 +1,145 @@
+"""Should the engine be a thread of the book-keeping process, or a process of its own?
+
+    python -m bench.engine_host [--jobs 48] [--repeats 3]
+
+Runs the same burst of jobs through the same worker code twice per repeat, in turn: the engine once as a thread
+beside RQ's books and the PNG encoder, once as a process. Prints row evaluations a second for both, and a JSON line.
+"""
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from pathlib import Path
+
+from rq.registry import FinishedJobRegistry
+from rq.serializers import JSONSerializer
+
+from jobs.catalogue import ModelCard
+from jobs.connection import connect, connect_async
+from jobs.request import JobRequest, evaluations, resolve
+from jobs.settings import Settings
+from jobs.store import JobStore
+from service.redis_server import RedisServer, find_redis_server
+
+STEPS = (10, 20, 25, 50)
+SAMPLERS = ("ddpm", "ddim", "dpmpp_2m")
+
+
+def main() -> None:
+    """Measure both, or (with --host) run one of them in this process."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=48)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--host", choices=("thread", "process"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.host:
+        print(json.dumps(run_burst(options.host, options.jobs)))
+    else:
+        compare(options.jobs, options.repeats)
+
+
+def compare(jobs: int, repeats: int) -> None:
+    """Both hosts in turn, each on a Redis of its own."""
+    rates: dict[str, list[float]] = {"thread": [], "process": []}
+    for _ in range(repeats):
+        for host, measured in rates.items():
+            measured.append(_measure(host, jobs))
+    for host, measured in rates.items():
+        spread = f"{min(measured):.1f} to {max(measured):.1f}"
+        print(f"{host:8} {statistics.median(measured):7.1f} row-evals/s   ({spread})")
+    ratio = statistics.median(rates["process"]) / statistics.median(rates["thread"])
+    print(f"process over thread: {ratio:.2f}")
+    print(json.dumps({"bench": "engine_host", "jobs": jobs, "row_evals_per_s": rates, "ratio": round(ratio, 3)}))
+
+
+def _measure(host: str, jobs: int) -> float:
+    binary = find_redis_server()
+    assert binary is not None, "needs a redis-server"
+    command = [sys.executable, "-m", "bench.engine_host", "--host", host, "--jobs", str(jobs)]
+    with tempfile.TemporaryDirectory() as folder, RedisServer(binary, Path(folder)) as redis:
+        environment = {**os.environ, "UNFOG_REDIS_URL": redis.url, "UNFOG_LOG_LEVEL": "error"}
+        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return float(json.loads(done.stdout.splitlines()[-1])["row_evals_per_s"])
+
+
+def run_burst(host: str, count: int) -> dict[str, float]:
+    """Submit `count` jobs, work until they are done; the clock runs from the first claim."""
+    from worker.consumer.batch_worker import BatchWorker
+    from worker.engine_client import EngineClient
+
+    settings = Settings()
+    redis = connect(settings)
+    engine = EngineClient() if host == "process" else _threaded_client(settings)
+    serving = engine.start(settings.engine_start_s)
+    total = asyncio.run(_submit(settings, serving.cards[0], count))
+    worker = BatchWorker(settings, redis, engine, serving, "bench")
+    registry = FinishedJobRegistry(worker.queues[0].name, connection=connect(settings), serializer=JSONSerializer)
+    started = time.perf_counter()
+    took = deque[float]()
+
+    def stop_when_done() -> None:
+        while registry.connection.zcard(registry.key) < count:
+            time.sleep(0.02)
+        took.append(time.perf_counter() - started)
+        worker.request_stop()
+
+    threading.Thread(target=stop_when_done, daemon=True).start()
+    worker.work()
+    return {"row_evals_per_s": total / took[0]}
+
+
+async def _submit(settings: Settings, card: ModelCard, count: int) -> int:
+    from jobs.catalogue import Catalogue
+
+    catalogue = Catalogue({card.id: card}, card.id, {})
+    redis = connect_async(settings)
+    store = JobStore(redis, connect(settings), settings.max_crashes)
+    total = 0
+    for n in range(count):
+        request = JobRequest(
+            sampler=SAMPLERS[n % 3], steps=STEPS[n % 4], seed=n, guidance_scale=1.0, class_label=n % 8, scale=8
+        )
+        spec = resolve(request, catalogue, settings.max_job_evaluations)
+        sampler = card.sampler(spec.sampler)
+        assert sampler is not None
+        cost = evaluations(spec, sampler)
+        await store.submit(spec, cost)
+        total += cost
+    await store.close()
+    return total
+
+
+def _threaded_client(settings: Settings):  # type: ignore[no-untyped-def]  # imports torch only here
+    """An engine client whose engine is a thread of this process, behind the same pipe."""
+    from worker.build import build
+    from worker.engine_client import EngineClient
+    from worker.engine_process import ready_message, run
+    from worker.protocol import Channel
+
+    class ThreadedClient(EngineClient):
+        def __init__(self) -> None:
+            ours, theirs = multiprocessing.Pipe()
+            self._channel, self._left, self._completed = Channel(ours), deque(), {}
+            self._news, self._dead = threading.Event(), False
+            served, channel = build(settings), Channel(theirs)
+            channel.send(ready_message(served))
+            threading.Thread(target=run, args=(channel, served), daemon=True).start()
+
+        def close(self) -> None:
+            """Nothing to end: the thread goes with the process."""
+
+    return ThreadedClient()
+
+
+if __name__ == "__main__":
+    main()
