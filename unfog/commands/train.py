@@ -1,5 +1,6 @@
 """`unfog train`: from a folder of pictures to a model that can be served."""
 
+import time
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -130,7 +131,7 @@ def _say_the_end(end: "Progress", out: Path) -> None:
 
 
 class _Bar:
-    """A progress bar over the budget, with pictures a second and the time left."""
+    """A progress bar over the budget, with pictures a second and the time left; a line a minute in a log file."""
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -143,6 +144,7 @@ class _Bar:
         )
         self._task = self._bar.add_task("", total=1.0, step=0, loss=float("nan"), rate=0.0, left="?")
         self._loss: float | None = None
+        self._said = time.monotonic()
 
     def __enter__(self) -> "_Bar":
         self._bar.start()
@@ -156,6 +158,10 @@ class _Bar:
         self._loss = now.loss if self._loss is None else 0.98 * self._loss + 0.02 * now.loss
         left_s = now.elapsed_s * (1 - now.fraction) / now.fraction if now.fraction else 0.0
         left = f"{left_s / 60:.0f} min" if left_s > 90 else f"{left_s:.0f} s"
+        if not self._bar.console.is_terminal and time.monotonic() - self._said > 60:
+            self._said = time.monotonic()
+            pace = f"{now.pictures_per_s:.0f} img/s  {left} left"
+            typer.echo(f"update {now.step}  {now.fraction:.1%}  loss {self._loss:.4f}  {pace}")
         self._bar.update(
             self._task, completed=now.fraction, step=now.step, loss=self._loss, rate=now.pictures_per_s, left=left
         )
