@@ -38,7 +38,9 @@ class CatSource:
         self.class_names = COATS
 
     def describe(self) -> str:
-        return f"The project's drawn cats, version {VERSION}, from index 0 on at {self.size} pixels; none came twice."
+        return (
+            f"The project's drawn cats, version {VERSION}, from index 0 on at {self.size} pixels; none came twice."
+        )
 
     def take(self, start: int, count: int) -> tuple[Pixels, Labels]:
         assert start + count <= HELD_OUT, "training must not reach the held-out pictures"
