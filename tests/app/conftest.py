@@ -1,0 +1,38 @@
+"""The API in this process on a real Redis, two models announced, no worker."""
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+from redis import Redis
+
+from app.main import create_app
+from jobs.settings import Settings
+from tests import cards
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Iterator[Redis]:
+    """The Redis that the API of the test uses, empty at first."""
+    with Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def settings(redis_url: str) -> Settings:
+    """The settings of the API."""
+    return Settings(redis_url=redis_url)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def empty(settings: Settings) -> Iterator[TestClient]:
+    """The API before any worker has come."""
+    with TestClient(create_app(settings)) as client:
+        yield client
+
+
+@pytest.fixture
+def client(redis: Redis, empty: TestClient) -> TestClient:
+    """The API with two models known."""
+    cards.announce_both(redis)
+    return empty
