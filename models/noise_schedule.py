@@ -100,6 +100,8 @@ class NoiseSchedule:
 
     ``alphas_cumprod`` is ᾱ of Ho et al. 2020, float64 (T,), falling, in [0, 1); 0 only at the last
     timestep and only without epsilon. ``clip_sample_range`` is None where x0 is not clipped.
+    ``thresholding_clips``: x0 is limited to [-1, 1] by every sampler that has thresholding; that is what
+    thresholding with sample_max_value 1 amounts to, and ``thresholding`` is then None.
     ``solver_type`` is the one a DPM-Solver config asks for, None for its usual midpoint.
     """
 
@@ -107,6 +109,7 @@ class NoiseSchedule:
     prediction_type: PredictionType = "epsilon"
     clip_sample_range: float | None = 1.0
     thresholding: Thresholding | None = None
+    thresholding_clips: bool = False
     timestep_spacing: Spacing = "trailing"
     steps_offset: int = 0
     set_alpha_to_one: bool = True
@@ -141,17 +144,15 @@ class NoiseSchedule:
         values = _known_values(config)
         _check_choices(values)
         clip = bool(values["clip_sample"])
-        thresholding = None
-        if values["thresholding"]:
-            thresholding = Thresholding(
-                _number(values, "dynamic_thresholding_ratio", 0.0, 1.0),
-                _number(values, "sample_max_value", 1.0, math.inf),
-            )
+        ratio = _number(values, "dynamic_thresholding_ratio", 0.0, 1.0)
+        largest = _number(values, "sample_max_value", 1.0, math.inf)
+        thresholds = bool(values["thresholding"])
         return cls(
             alphas_cumprod=_alphas_cumprod(_betas(values)),
             prediction_type=cast(PredictionType, values["prediction_type"]),
             clip_sample_range=_number(values, "clip_sample_range", 0.0, math.inf) if clip else None,
-            thresholding=thresholding,
+            thresholding=Thresholding(ratio, largest) if thresholds and largest > 1 else None,
+            thresholding_clips=thresholds and largest == 1,
             timestep_spacing=cast(Spacing, values["timestep_spacing"]),
             steps_offset=int(_number(values, "steps_offset", 0, values["num_train_timesteps"])),
             set_alpha_to_one=bool(values["set_alpha_to_one"]),

@@ -126,6 +126,8 @@ def make_table(
     nothing = np.zeros(len(timesteps))
     thresholding = schedule.thresholding if thresholds else None
     clip = schedule.clip_sample_range if clips and thresholding is None else None
+    if thresholds and schedule.thresholding_clips:
+        clip = 1.0
     return SamplerTable(
         sampler=sampler,
         timesteps=timesteps,

@@ -17,7 +17,11 @@ from models.training.settings import PredictionType, Settings
 
 
 def noise_scheduler(prediction: PredictionType) -> Any:
-    """The noise of Ho et al. 2020: 1000 steps, betas linear from 1e-4 to 0.02."""
+    """The noise of Ho et al. 2020: 1000 steps, betas linear from 1e-4 to 0.02.
+
+    Thresholding with diffusers' sample_max_value of 1 is clipping to [-1, 1] for the samplers that do not know
+    clip_sample; without it dpmpp_2m and unipc carry the errors of the first steps to the end.
+    """
     return DDPMScheduler(
         num_train_timesteps=1000,
         beta_schedule="linear",
@@ -25,6 +29,7 @@ def noise_scheduler(prediction: PredictionType) -> Any:
         beta_end=0.02,
         prediction_type=prediction,
         clip_sample=True,
+        thresholding=True,
         timestep_spacing="trailing",
     )
 

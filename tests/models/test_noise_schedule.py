@@ -9,6 +9,7 @@ import pytest
 
 from models.errors import UnsupportedConfig
 from models.noise_schedule import NoiseSchedule, Thresholding
+from models.samplers import SAMPLERS, compile_table
 
 BUNDLED = Path(__file__).parents[2] / "models" / "bundled" / "cats-32"
 
@@ -71,7 +72,15 @@ def test_clipping_and_thresholding_are_read() -> None:
     )
     assert schedule.clip_sample_range == 2.0
     assert schedule.thresholding == Thresholding(0.9, 1.5)
+    assert not schedule.thresholding_clips
     assert NoiseSchedule.from_config({"clip_sample": False}).clip_sample_range is None
+
+
+def test_thresholding_at_1_is_clipping_for_samplers_without_clip_sample_too() -> None:
+    schedule = NoiseSchedule.from_config({"thresholding": True, "clip_sample": False})
+    assert schedule.thresholding is None
+    clips = {name: compile_table(schedule, name, 5).clip for name in SAMPLERS}
+    assert clips == {"ddpm": 1, "ddim": 1, "dpmpp_2m": 1, "unipc": 1, "heun": np.inf}
 
 
 REFUSED: dict[str, Any] = {

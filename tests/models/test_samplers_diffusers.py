@@ -43,6 +43,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no clipping": {"clip_sample": False},
     "clipping at 0.5": {"clip_sample_range": 0.5},
     "thresholding": {"thresholding": True, "dynamic_thresholding_ratio": 0.9, "sample_max_value": 1.5},
+    "thresholding at 1": {"thresholding": True, "clip_sample": False},
     "cosine": {"beta_schedule": "squaredcos_cap_v2"},
     "scaled_linear": {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012},
     "leading": {"timestep_spacing": "leading", "steps_offset": 1},
