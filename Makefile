@@ -18,7 +18,7 @@ define environment
 	    if "$$python" -c '$(SUITED)' >/dev/null 2>&1; then found=$$python; break; fi; \
 	done; \
 	if [ -z "$$found" ]; then \
-	    echo "Unfog needs Python 3.11 or 3.12, and $(or $(PYTHON),this machine) has neither." \
+	    echo "Unfog needs Python 3.11 or 3.12; $(if $(PYTHON),$(PYTHON) is neither,this machine has neither)." \
 	         "Install one, or name it: make $@ PYTHON=/path/to/python3.12" >&2; \
 	    exit 2; \
 	fi; \

@@ -134,5 +134,5 @@ def test_make_refuses_a_python_it_does_not_run_on_in_a_sentence(tmp_path: Path) 
     old.chmod(0o755)
     done = make("serve", f"PYTHON={old}", f"VENV={tmp_path / 'venv'}")
     assert done.returncode == 2
-    assert f"Unfog needs Python 3.11 or 3.12, and {old} has neither." in done.stderr
+    assert f"Unfog needs Python 3.11 or 3.12; {old} is neither." in done.stderr
     assert not (tmp_path / "venv").exists()
