@@ -21,7 +21,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         redis = connect_async(settings)
-        store = JobStore(redis, connect(settings), settings.max_crashes)
+        store = JobStore(redis, connect(settings), settings.max_queued_evaluations)
         events = EventReader(redis)
         app.state.services = Services(settings, store, events)
         async with events.running():

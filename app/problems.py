@@ -6,11 +6,20 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from pydantic import ValidationError
+from redis.exceptions import ResponseError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from jobs.connection import REDIS_DOWN, REDIS_REFUSES
-from jobs.errors import JobNotFound, ModelUnknown, Refusal, RequestRefused
+from jobs.connection import REDIS_DOWN, takes_no_writes
+from jobs.errors import (
+    IdempotencyConflict,
+    JobNotFound,
+    ModelUnknown,
+    Refusal,
+    RequestRefused,
+    StoreNearlyFull,
+    TooMuchQueued,
+)
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -134,6 +143,11 @@ def describe(field: Mapping[str, Any]) -> str:
     return kind
 
 
+def _store_unavailable(detail: str) -> Response:
+    headers = {"Retry-After": "2"}
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "store_unavailable", detail, headers=headers).response()
+
+
 def install(app: FastAPI) -> None:
     """Render every error of `app` as a problem."""
 
@@ -158,6 +172,20 @@ def install(app: FastAPI) -> None:
     async def _refused(_: Request, error: RequestRefused) -> Response:
         return invalid(error.refusals).response()
 
+    @app.exception_handler(TooMuchQueued)
+    async def _too_much(_: Request, error: TooMuchQueued) -> Response:
+        headers = {"Retry-After": "10"}
+        return Problem(HTTPStatus.TOO_MANY_REQUESTS, "queue_full", str(error), headers=headers).response()
+
+    @app.exception_handler(IdempotencyConflict)
+    async def _idempotency(_: Request, error: IdempotencyConflict) -> Response:
+        return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency_conflict", str(error)).response()
+
+    @app.exception_handler(StoreNearlyFull)
+    async def _nearly_full(_: Request, error: StoreNearlyFull) -> Response:
+        headers = {"Retry-After": "30"}
+        return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "store_full", str(error), headers=headers).response()
+
     @app.exception_handler(HTTPException)
     async def _http(_: Request, error: HTTPException) -> Response:
         status = HTTPStatus(error.status_code)
@@ -167,15 +195,17 @@ def install(app: FastAPI) -> None:
             detail = str(error.detail)
         return Problem(status, code, detail, headers=error.headers).response()
 
-    async def _unavailable(_: Request, error: Exception) -> Response:
-        detail = "the job store does not answer; try again"
-        if isinstance(error, REDIS_REFUSES):
-            detail = "the job store takes nothing now, it is full or read-only; try again later"
-        headers = {"Retry-After": "2"}
-        return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "store_unavailable", detail, headers=headers).response()
+    async def _redis_down(_: Request, error: Exception) -> Response:
+        return _store_unavailable("the job store does not answer; try again")
 
-    for kind in (*REDIS_DOWN, *REDIS_REFUSES):
-        app.add_exception_handler(kind, _unavailable)
+    for kind in REDIS_DOWN:
+        app.add_exception_handler(kind, _redis_down)
+
+    @app.exception_handler(ResponseError)
+    async def _redis_refuses(_: Request, error: ResponseError) -> Response:
+        if not takes_no_writes(error):
+            raise error
+        return _store_unavailable("the job store takes nothing now, it is full or read-only; try again later")
 
     @app.exception_handler(Exception)
     async def _internal(_: Request, error: Exception) -> Response:

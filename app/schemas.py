@@ -117,4 +117,5 @@ def _request_of(record: JobRecord) -> dict[str, Any]:
         "timestep_spacing": spec.timestep_spacing,
         "scale": spec.scale,
         "ttl_s": spec.ttl_s,
+        "priority": spec.priority,
     }

@@ -103,7 +103,7 @@ async def _submit(settings: Settings, card: ModelCard, count: int) -> int:
 
     catalogue = Catalogue({card.id: card}, card.id, {})
     redis = connect_async(settings)
-    store = JobStore(redis, connect(settings), settings.max_crashes)
+    store = JobStore(redis, connect(settings), settings.max_queued_evaluations)
     total = 0
     for n in range(count):
         request = JobRequest(

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 from redis import Redis
@@ -10,6 +11,8 @@ from redis.asyncio import Redis as AsyncRedis
 from jobs import keys
 from jobs.errors import ModelUnknown
 from jobs.spec import TimestepSpacing
+
+REFUSAL_TTL_S = 60
 
 
 class SamplerCard(BaseModel):
@@ -84,13 +87,29 @@ def withdraw(redis: Redis, worker: str, model_ids: Iterable[str]) -> None:
         pipe.execute()
 
 
+def report_refusal(redis: Redis, worker: str, reason: str) -> None:
+    """Let `/health/ready` say why a worker could not start, for a minute."""
+    with redis.pipeline() as pipe:
+        pipe.hset(keys.REFUSALS, worker, reason)
+        pipe.expire(keys.REFUSALS, REFUSAL_TTL_S)
+        pipe.execute()
+
+
+async def read_refusals(redis: AsyncRedis) -> tuple[str, ...]:
+    """Why workers could not start in the last minute."""
+    reasons: Any = await redis.hvals(keys.REFUSALS)
+    return tuple(sorted({reason.decode() for reason in reasons}))
+
+
 async def read_catalogue(redis: AsyncRedis) -> Catalogue:
     """The catalogue as Redis has it now: two round trips."""
     async with redis.pipeline(transaction=False) as pipe:
         pipe.hgetall(keys.MODELS)
         pipe.get(keys.DEFAULT_MODEL)
         raw, default = await pipe.execute()
-    models = {name.decode(): ModelCard.model_validate_json(card) for name, card in raw.items()}
+    # A hash has no order of its own; people get the default first.
+    names = sorted(raw, key=lambda name: (name != default, name))
+    models = {name.decode(): ModelCard.model_validate_json(raw[name]) for name in names}
     now = time.time()
     async with redis.pipeline(transaction=False) as pipe:
         for name in models:

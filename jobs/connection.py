@@ -4,9 +4,9 @@ from redis import Redis
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import ExponentialBackoff
+from redis.backoff import ConstantBackoff, ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, ReadOnlyError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
@@ -16,23 +16,21 @@ from jobs.settings import Settings
 REDIS_DOWN: tuple[type[Exception], ...] = (RedisConnectionError, RedisTimeoutError)
 """What a call raises while Redis does not answer."""
 
-REDIS_REFUSES: tuple[type[Exception], ...] = (OutOfMemoryError, ReadOnlyError)
-"""What a write raises while Redis answers but takes nothing."""
-
 API_CONNECTIONS = 64
 """Connections of one API process; callers beyond that wait for one."""
 
 
 def connect_async(settings: Settings) -> AsyncRedis:
-    """A client for the API: gives up within about two seconds, since a caller waits."""
+    """A client for the API: gives up at once when Redis is gone and after 4 s when it hangs; a caller waits."""
     pool = BlockingConnectionPool.from_url(
         settings.redis_url.get_secret_value(),
         max_connections=API_CONNECTIONS,
         timeout=2,
         socket_timeout=2.0,
         socket_connect_timeout=1.0,
-        # A command that timed out has waited long enough, and may have been carried out.
-        retry=AsyncRetry(ExponentialBackoff(cap=0.2, base=0.02), 2, (RedisConnectionError,)),
+        # One more try, for a connection that went stale in the pool. Not after a timeout: a caller has waited
+        # long enough, and the command may have been carried out.
+        retry=AsyncRetry(ConstantBackoff(0.05), 1, (RedisConnectionError,)),
     )
     return AsyncRedis.from_pool(pool)
 
@@ -53,3 +51,11 @@ def require_no_eviction(policy: str) -> None:
         raise StoreUnsuitable(
             f"Redis has maxmemory-policy {policy}: when full it would drop accepted jobs; set it to noeviction"
         )
+
+
+def takes_no_writes(error: ResponseError) -> bool:
+    """Whether a write failed since Redis, though it answers, is full, read-only or cannot save."""
+    if isinstance(error, (OutOfMemoryError, ReadOnlyError)):
+        return True
+    # From a script the error comes as text.
+    return any(word in str(error) for word in ("OOM ", "READONLY ", "MISCONF ", "NOREPLICAS "))

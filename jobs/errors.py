@@ -4,7 +4,9 @@ JobError
 ├── JobNotFound        no such job, or it has expired
 ├── ModelUnknown       no worker has ever announced this model
 ├── RequestRefused     the request does not fit the model; carries pointer, code and detail
-├── StoreUnavailable   Redis does not answer
+├── TooMuchQueued      so many evaluations wait that another job is not taken
+├── IdempotencyConflict  the caller's key already stands for another body
+├── StoreNearlyFull    Redis keeps its last memory for the ends of accepted jobs
 └── StoreUnsuitable    Redis answers but may lose jobs (it evicts keys)
 """
 
@@ -50,8 +52,23 @@ class RequestRefused(JobError):
         super().__init__("; ".join(f"{r.pointer}: {r.detail}" for r in refusals))
 
 
-class StoreUnavailable(JobError):
-    """Redis does not answer; nothing was accepted."""
+class TooMuchQueued(JobError):
+    """The job would make more evaluations wait than the service allows."""
+
+    def __init__(self, queued: int, limit: int) -> None:
+        self.queued, self.limit = queued, limit
+        super().__init__(f"{queued} evaluations wait already, and {limit} may; try again later")
+
+
+class IdempotencyConflict(JobError):
+    """An Idempotency-Key that was used for another body within a day."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the Idempotency-Key {key!r} was used for another body; use a new key for a new request")
+
+
+class StoreNearlyFull(JobError):
+    """Redis has used so much of its memory that new jobs would endanger the ends of accepted ones."""
 
 
 class StoreUnsuitable(JobError):

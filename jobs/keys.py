@@ -9,8 +9,20 @@ MODELS = "unfog:models"
 DEFAULT_MODEL = "unfog:models:default"
 """String: the id of the model that a request without `model` means."""
 
-QUEUE_PREFIX = "unfog."
-"""What the names of our RQ queues begin with."""
+WORK = "unfog:work"
+"""Hash: `queued` and `running`, the evaluations that wait and that are under way. Recounted every minute."""
+
+WORK_LOCK = "unfog:work:recount"
+"""String with a TTL: somebody has recounted lately."""
+
+MAINTENANCE_LOCK = "unfog:maintenance"
+"""String with a TTL: a worker is looking after the queues."""
+
+SUSPECTS_LOCK = "unfog:suspects"
+"""String with a TTL: a worker is running suspects."""
+
+REFUSALS = "unfog:refusals"
+"""Hash with a TTL: name of a worker that could not start → why."""
 
 
 def model_workers(model: str) -> str:
@@ -23,6 +35,16 @@ def picture(job_id: str, execution_id: str, index: int) -> str:
     return f"unfog:picture:{job_id}:{execution_id}:{index}"
 
 
-def queue_name(model: str) -> str:
-    """The RQ queue of a model."""
-    return QUEUE_PREFIX + model
+def doorbell(model: str) -> str:
+    """List, capped: one entry per submitted job, so that an idle worker need not poll the lanes."""
+    return f"unfog:doorbell:{model}"
+
+
+def caller_jobs(caller: str) -> str:
+    """Sorted set: the caller's job ids by the second they were submitted."""
+    return f"unfog:caller:{caller}:jobs"
+
+
+def idempotency(caller: str, key: str) -> str:
+    """String with a TTL: the job that a caller's Idempotency-Key stands for."""
+    return f"unfog:idempotency:{caller}:{key}"

@@ -69,6 +69,10 @@ class JobMeta(BaseModel):
     total: int = Field(ge=1)
     completed: int = 0
     attempt: int = 0
+    crashes: int = 0
+    """Deaths of its worker while this job ran."""
+    group: int = 0
+    """For a suspect, the largest company it may run in; 0 for others. See `jobs.recovery`."""
     engine: str | None = None
     pictures: tuple[Picture, ...] = ()
     failure: Failure | None = None

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.catalogue import Catalogue, ModelCard, SamplerCard
 from jobs.errors import Refusal, RequestRefused
-from jobs.spec import MAX_SEED, JobSpec, Seed, TimestepSpacing
+from jobs.spec import MAX_SEED, JobSpec, Priority, Seed, TimestepSpacing
 
 MAX_STEPS = 1000
 MAX_IMAGES = 16
@@ -52,6 +52,7 @@ class JobRequest(BaseModel):
     )
     scale: int = Field(1, ge=1, le=16, description="Each pixel becomes scale × scale pixels, after sampling.")
     ttl_s: int = Field(3600, ge=1, le=MAX_TTL_S, description="Seconds that the result is kept.")
+    priority: Priority = Field("normal", description="`low` work is done when there is nothing else to do.")
     metadata: dict[MetadataKey, MetadataValue] = Field(
         default_factory=dict, max_length=16, description="Strings of your own, given back with the job."
     )
@@ -86,6 +87,7 @@ def resolve(request: JobRequest, catalogue: Catalogue, max_evaluations: int) -> 
         timestep_spacing=request.timestep_spacing or card.timestep_spacing,
         scale=request.scale,
         ttl_s=request.ttl_s,
+        priority=request.priority,
         metadata=request.metadata,
     )
     _refuse_beyond(max_evaluations, evaluations(spec, sampler))

@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     max_job_evaluations: int = Field(
         16_000, ge=1, description="The most evaluations (images × steps × places) that one job may cost."
     )
+    max_queued_evaluations: int = Field(
+        1_000_000, ge=1, description="The most evaluations that may wait; beyond that a job gets 429."
+    )
     ready_needs_worker: bool = Field(False, description="Whether `/health/ready` fails while no worker is there.")
 
     # How a worker computes
@@ -68,8 +71,17 @@ class Settings(BaseSettings):
     # How a worker holds its jobs
     heartbeat_ttl_s: int = Field(10, ge=2, description="A worker silent for so long has lost its jobs.")
     drain_s: float = Field(20.0, ge=0, description="On SIGTERM, the time to finish before jobs are given back.")
-    max_crashes: int = Field(3, ge=1, description="How often a job may see its worker die before it fails.")
     engine_start_s: float = Field(300.0, ge=1, description="The time an engine may take to load and check itself.")
+
+    engine_hang_s: float = Field(
+        60.0, ge=1, description="An engine with work that says nothing for so long is killed and started again."
+    )
+    deadline_s: float = Field(
+        60.0, gt=0, description="The computing time that every job may take, parked time not counted."
+    )
+    deadline_per_evaluation_s: float = Field(
+        1.0, gt=0, description="What each evaluation of a job adds to its deadline."
+    )
 
     # How the processes talk
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level logged.")

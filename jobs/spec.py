@@ -8,6 +8,8 @@ MAX_SEED = 2**32 - 1
 """A CPU generator keeps 32 bits of a seed: 7 and 7 + 2³² would be the same noise."""
 
 TimestepSpacing = Literal["leading", "trailing", "linspace", "quadratic"]
+Priority = Literal["normal", "low"]
+ANONYMOUS = "anonymous"
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
@@ -32,6 +34,8 @@ class JobSpec(BaseModel):
     timestep_spacing: TimestepSpacing
     scale: int = Field(ge=1, le=16)
     ttl_s: int = Field(ge=1)
+    priority: Priority = "normal"
+    caller: str = ANONYMOUS
     metadata: dict[str, str]
 
     def image_seed(self, index: int) -> int:

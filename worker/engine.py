@@ -23,6 +23,8 @@ Forward = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """(B, C, H, W) float32, (B,) int64 timesteps, (B,) int64 labels or None → (B, C, H, W) float32."""
 
 TABLES_KEPT = 256
+LEAST_CAPACITY = 2
+"""Places that a guided row takes; a smaller batch could not hold one."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,9 @@ class Batch:
 
 @dataclass(frozen=True)
 class TickReport:
-    """What one tick did: places used of the batch's size, and the rows that left."""
+    """What one tick did: the places it used, and the rows that left."""
 
     places: int
-    size: int
     left: tuple[RowDone | RowFailed, ...]
 
 
@@ -96,14 +97,39 @@ class Engine:
         """Advance the chosen rows by one evaluation each."""
         self._admit()
         chosen = self._scheduler.choose()
-        if not chosen:
-            return TickReport(0, 0, self._take_refused())
+        places = sum(self._tenants[slot].request.places for slot in chosen)
+        left = self._advance(chosen) if chosen else ()
+        return TickReport(places, (*self._take_refused(), *left))
+
+    def _advance(self, chosen: list[int]) -> tuple[RowDone | RowFailed, ...]:
+        """Gather, forward, update, retire. A forward that fails is split until the row to blame is alone."""
         batch = self._gather(chosen)
-        out = self._guide(batch, self._forward(self._pool.sample[batch.places], batch.timesteps, batch.labels))
-        self._update(batch, out)
-        return TickReport(
-            places=len(chosen) + len(batch.guided), size=len(batch.places), left=self._retire(batch, chosen)
-        )
+        try:
+            out = self._forward(self._pool.sample[batch.places], batch.timesteps, batch.labels)
+        except RuntimeError as error:
+            return self._split(chosen, error)
+        self._update(batch, self._guide(batch, out))
+        return self._retire(batch, chosen)
+
+    def _split(self, chosen: list[int], error: RuntimeError) -> tuple[RowDone | RowFailed, ...]:
+        if isinstance(error, torch.OutOfMemoryError):
+            self._remember_out_of_memory(chosen)
+        if len(chosen) > 1:
+            half = len(chosen) // 2
+            return (*self._advance(chosen[:half]), *self._advance(chosen[half:]))
+        row = self._tenants[chosen[0]].request
+        self._move_out(chosen[0])
+        out_of_memory = isinstance(error, torch.OutOfMemoryError)
+        code = "out_of_memory" if out_of_memory else "engine_error"
+        return (RowFailed(row.key, row.index, code, f"the network failed on this picture: {error}"),)
+
+    def _remember_out_of_memory(self, chosen: list[int]) -> None:
+        # A batch of this size will not fit the next time either.
+        places = sum(self._tenants[slot].request.places for slot in chosen)
+        smaller = self._ladder.below(places)
+        if smaller is not None and smaller.capacity >= LEAST_CAPACITY:
+            self._ladder = smaller
+            self._scheduler.capacity = smaller.capacity
 
     # Admit
 
@@ -144,7 +170,7 @@ class Engine:
         steps = [tenant.compiled.timesteps[tenant.step] for tenant in tenants]
         timesteps = steps + [steps[n] for n in guided] + [0] * padding
         for slot, tenant in zip(chosen, tenants, strict=True):
-            if tenant.compiled.draws_noise[tenant.step]:
+            if tenant.needs_noise():
                 self._pool.noise[slot].copy_(self._draw(tenant))
         return Batch(
             tenants=tenants,
@@ -223,7 +249,7 @@ class Engine:
             else:
                 continue
             self._move_out(slot)
-        return (*self._take_refused(), *left)
+        return tuple(left)
 
     def _pixels(self, slot: int) -> bytes:
         image = (self._pool.sample[slot] / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ class EngineClient:
         self._completed: dict[str, int] = {}
         self._news = threading.Event()
         self._dead = False
+        self._heard_at = time.monotonic()
 
     def start(self, timeout_s: float) -> Serving:
         """Wait until the engine is ready. Raises `EngineRefused`, or `EngineDied`."""
@@ -57,6 +59,7 @@ class EngineClient:
             raise EngineDied(f"the engine ended while it started, exit code {self._process.wait()}") from None
         if message["op"] == "refused":
             raise EngineRefused(message["reason"])
+        self._heard_at = time.monotonic()
         threading.Thread(target=self._read, name="engine-reader", daemon=True).start()
         cards = tuple(ModelCard.model_validate(card) for card in message["cards"])
         return Serving(cards, message["engines"])
@@ -94,6 +97,15 @@ class EngineClient:
             self._process.kill()
             self._process.wait()
 
+    def kill(self) -> None:
+        """Kill the engine; `take_left` will raise `EngineDied`."""
+        self._process.kill()
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the engine was heard; an idle one speaks too."""
+        return time.monotonic() - self._heard_at
+
     @property
     def pid(self) -> int:
         """The engine's process id."""
@@ -113,6 +125,7 @@ class EngineClient:
                 self._dead = True
                 self._news.set()
                 return
+            self._heard_at = time.monotonic()
             if message["op"] == "progress":
                 self._completed = message["completed"]
             else:

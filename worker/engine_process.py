@@ -21,6 +21,8 @@ from worker.logs import configure_logging
 from worker.protocol import Channel
 
 PROGRESS_EVERY_S = 0.2
+IDLE_S = 1.0
+"""An idle engine also speaks this often, so that silence always means that it hangs."""
 
 log = structlog.get_logger()
 
@@ -40,7 +42,7 @@ def run(channel: Channel, served: Mapping[str, Served]) -> None:
     progress_at = 0.0
     while True:
         idle = all(engine.idle for engine in engines.values())
-        while idle or channel.poll():
+        while channel.poll(IDLE_S if idle else 0.0):
             message, _ = channel.receive()
             if message["op"] == "stop":
                 return

@@ -31,6 +31,11 @@ class Ladder:
         """The most places of one forward pass."""
         return self.sizes[-1]
 
+    def below(self, places: int) -> "Ladder | None":
+        """The sizes that are smaller than what `places` are padded to; None if there are none."""
+        sizes = tuple(size for size in self.sizes if size < self.fit(places))
+        return Ladder(sizes) if sizes else None
+
 
 def every_size(capacity: int) -> Ladder:
     """The ladder of fast mode: no padding, no promise about bits."""

@@ -43,6 +43,8 @@ class Tenant:
     generator: torch.Generator = field(init=False)
     step: int = 0
     """Evaluations done."""
+    _noise_of: int = -1
+    """The evaluation that noise was last drawn for."""
 
     def __post_init__(self) -> None:
         self.generator = torch.Generator(device="cpu").manual_seed(self.request.seed)
@@ -50,6 +52,13 @@ class Tenant:
     def draw(self, channels: int, height: int, width: int) -> Tensor:
         """The row's next noise, (C, H, W) float32 on the CPU, drawn as one image of a batch of one."""
         return torch.randn((1, channels, height, width), generator=self.generator)[0]
+
+    def needs_noise(self) -> bool:
+        """Whether noise must be drawn for the coming update: once, also if its forward is repeated."""
+        if not self.compiled.draws_noise[self.step] or self._noise_of == self.step:
+            return False
+        self._noise_of = self.step
+        return True
 
     @property
     def finished(self) -> bool:

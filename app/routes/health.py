@@ -25,7 +25,8 @@ async def ready(services: ServicesDep) -> Response:
     try:
         body, reason = await _readiness(services)
     except REDIS_DOWN:
-        body, reason = {"redis": False, "workers": 0, "models": []}, "redis does not answer"
+        body = {"redis": False, "workers": 0, "models": [], "refusals": []}
+        reason = "redis does not answer"
     status = HTTPStatus.OK if reason is None else HTTPStatus.SERVICE_UNAVAILABLE
     name = "ready" if reason is None else "not_ready"
     return JSONResponse({"status": name, "reason": reason, **body}, int(status))
@@ -35,13 +36,14 @@ async def _readiness(services: Services) -> tuple[dict[str, Any], str | None]:
     health = await services.store.health()
     catalogue = await services.store.catalogue()
     workers = max(catalogue.workers.values(), default=0)
-    body = {"redis": True, "workers": workers, "models": list(catalogue.models)}
+    refusals = await services.store.refusals()
+    body = {"redis": True, "workers": workers, "models": list(catalogue.models), "refusals": list(refusals)}
     try:
         require_no_eviction(str(health["maxmemory_policy"]))
     except StoreUnsuitable as error:
         return body, str(error)
     if not catalogue.models:
-        return body, "no worker has announced a model yet"
+        return body, refusals[0] if refusals else "no worker has announced a model yet"
     if services.settings.ready_needs_worker and not workers:
-        return body, "no worker is running"
+        return body, refusals[0] if refusals else "no worker is running"
     return body, None

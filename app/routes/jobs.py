@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 from http import HTTPStatus
 from typing import Any
 
@@ -18,8 +19,10 @@ from jobs.connection import REDIS_DOWN
 from jobs.errors import JobNotFound
 from jobs.record import JobRecord, Status
 from jobs.request import JobRequest, evaluations, resolve
+from jobs.submit import Idempotency
 
 RETRY_AFTER_S = "1"
+MAX_IDEMPOTENCY_KEY = 255
 CHECK_EVERY_S = 2.0
 """How often one who waits looks unasked: RQ's own tools end jobs without a word to us."""
 
@@ -42,7 +45,7 @@ _SUBMIT_BODY = {
     openapi_extra=_SUBMIT_BODY,
     responses={
         200: {"description": "It ended within `Prefer: wait`.", "model": JobView, "content": _PICTURE},
-        **dict.fromkeys((400, 404, 406, 409, 413, 415, 422, 503), _PROBLEM),
+        **dict.fromkeys((400, 404, 406, 409, 413, 415, 422, 429, 503), _PROBLEM),
     },
 )
 async def submit(request: Request, services: ServicesDep) -> Response:
@@ -54,7 +57,8 @@ async def submit(request: Request, services: ServicesDep) -> Response:
     spec = resolve(body, catalogue, services.settings.max_job_evaluations)
     sampler = catalogue.find(spec.model).sampler(spec.sampler)
     assert sampler is not None
-    record = await services.store.submit(spec, evaluations(spec, sampler))
+    promise = _idempotency(request, body)
+    record = await services.store.submit(spec, evaluations(spec, sampler), promise)
     headers = {"Vary": "Prefer, Accept", "Location": job_url(record, services.settings.public_url)}
     if wait_s:
         record = await _wait(services, record, wait_s)
@@ -93,6 +97,17 @@ async def image(job_id: str, index: str, services: ServicesDep) -> Response:
         raise JobNotFound(f"job {job_id} has no picture {index}; it has {len(record.meta.pictures)} so far")
     headers = {"ETag": f'"{picture.sha256}"', "Cache-Control": "private, max-age=31536000, immutable"}
     return Response(await services.store.picture(picture), media_type=PNG, headers=headers)
+
+
+def _idempotency(request: Request, body: JobRequest) -> Idempotency | None:
+    """The caller's promise, if there is one; the body is hashed before a seed is drawn for it."""
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return None
+    if not 1 <= len(key) <= MAX_IDEMPOTENCY_KEY or not key.isascii() or not key.isprintable():
+        detail = f"an Idempotency-Key is 1 to {MAX_IDEMPOTENCY_KEY} printable ASCII characters"
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_idempotency_key", detail)
+    return Idempotency(key, hashlib.sha256(body.model_dump_json().encode()).hexdigest())
 
 
 async def _wait(services: Services, record: JobRecord, wait_s: float) -> JobRecord:

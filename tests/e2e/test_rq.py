@@ -10,6 +10,7 @@ import httpx
 import pytest
 from redis import Redis
 from rq.command import send_stop_job_command
+from rq.job import Job
 from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
 
@@ -38,7 +39,9 @@ def test_rq_info_tells_the_truth_while_jobs_run(service: RunningService) -> None
     until(lambda: "3 executing" in rq_info(service))
     assert re.search(r"busy unfog\.cats-32", rq_info(service))
     with Redis.from_url(service.redis_url) as redis:
-        started = StartedJobRegistry("unfog.cats-32", connection=redis, serializer=JSONSerializer)
+        lane = Job.fetch(jobs[0]["id"], connection=redis, serializer=JSONSerializer).origin
+        assert lane.startswith("unfog.cats-32.normal.long.")
+        started = StartedJobRegistry(lane, connection=redis, serializer=JSONSerializer)
         assert sorted(started.get_job_ids()) == sorted(job["id"] for job in jobs)
         for job in jobs:
             send_stop_job_command(redis, job["id"], serializer=JSONSerializer)

@@ -8,6 +8,7 @@ Every override says why it is there.
 import os
 import time
 from collections import deque
+from dataclasses import asdict
 from types import FrameType
 from typing import Any
 
@@ -18,6 +19,7 @@ from rq.command import parse_payload
 from rq.job import Job
 from rq.suspension import WORKERS_SUSPENDED
 from rq.timeouts import TimerDeathPenalty
+from rq.utils import now
 from rq.worker import WorkerStatus
 
 from jobs import keys
@@ -25,17 +27,23 @@ from jobs.catalogue import announce, withdraw
 from jobs.connection import REDIS_DOWN
 from jobs.queue import ServiceJob, ServiceQueue
 from jobs.record import Failure
+from jobs.recovery import alive_key, take_back_overdue, worker_name
 from jobs.settings import Settings
+from jobs.work import recount
 from worker import png
-from worker.consumer.claim import Claimed, claim, pop, pop_blocking
+from worker.consumer.claim import Claimed, claim
 from worker.consumer.commit import commit, give_back, store_pictures
 from worker.consumer.execution import LiveJob
+from worker.consumer.intake import Intake, Popped
 from worker.engine_client import EngineClient, EngineDied, Serving
 from worker.row import RowDone, RowFailed
 
 POLL_S = 0.02
+SCAN_S = 0.05
+"""How often a busy worker looks for more."""
 IDLE_BLOCK_S = 1
 MAINTENANCE_S = 3
+MAINTENANCE_LOCK_S = 10
 RECORD_TTL_S = 60
 """How long RQ keeps the record of a worker that has stopped breathing."""
 
@@ -55,15 +63,17 @@ class BatchWorker(SimpleWorker):
     def __init__(self, settings: Settings, redis: Redis, engine: EngineClient, serving: Serving, name: str) -> None:
         self._settings, self._engine, self._serving = settings, engine, serving
         self._cards = {card.id: card for card in serving.cards}
+        self._intake = Intake(redis, list(self._cards), settings.max_batch_places)
         self._live: dict[str, LiveJob] = {}
         self._stops: deque[str] = deque()
         self._stop_signals = 0
         self._drain_until: float | None = None
-        self._beat_at = 0.0
-        self._suspended = False
-        queues = [ServiceQueue(keys.queue_name(model), connection=redis) for model in self._cards]
+        self._beat_at = self._scan_at = 0.0
+        self._suspended = self._isolating = False
+        # After a start, or after Redis was away, others may only have been kept from breathing.
+        self._no_taking_back_until = time.monotonic() + settings.heartbeat_ttl_s
         super().__init__(
-            queues,
+            self._intake.queues,
             name=name,
             connection=redis,
             worker_ttl=settings.heartbeat_ttl_s,
@@ -94,6 +104,34 @@ class BatchWorker(SimpleWorker):
         elif payload.get("command") == "shutdown":
             self.request_stop()
 
+    def clean_registries(self) -> None:
+        """Take back what silent workers hold; RQ's own way asks each queue in turn and knows no suspects."""
+        self.last_cleaned_at = now()  # type: ignore[assignment]  # RQ declares it None
+        if not self.connection.set(keys.MAINTENANCE_LOCK, self.name, nx=True, ex=MAINTENANCE_LOCK_S):
+            return
+        if time.monotonic() > self._no_taking_back_until:
+            taken = take_back_overdue(self.connection, self.queue_names())
+            if taken:
+                log.warning("took back jobs of silent workers", **asdict(taken))
+        self._tidy()
+        self.connection.delete(keys.MAINTENANCE_LOCK)
+
+    def _tidy(self) -> None:
+        queues = self._intake.queues
+        moment = int(time.time())
+        with self.connection.pipeline(transaction=False) as pipe:
+            for queue in queues:
+                pipe.zremrangebyscore(queue.finished_job_registry.key, 0, moment)
+                pipe.zremrangebyscore(queue.failed_job_registry.key, 0, moment)
+                pipe.llen(queue.intermediate_queue_key)
+            stuck = pipe.execute()[2::3]
+        for queue, length in zip(queues, stuck, strict=True):
+            if length:
+                queue.intermediate_queue.cleanup(self, queue)
+        started = [queue.started_job_registry.key for queue in queues]
+        if recount(self.connection, self.queue_keys(), started):
+            worker_registration.clean_worker_registry(queues[0])
+
     # The loop
 
     def work(self, *args: object, **kwargs: object) -> bool:
@@ -105,8 +143,7 @@ class BatchWorker(SimpleWorker):
                 try:
                     self._turn()
                 except REDIS_DOWN as error:
-                    log.warning("redis does not answer", error=str(error), jobs_held=len(self._live))
-                    time.sleep(0.5)
+                    self._wait_for_redis(error)
         except EngineDied:
             self._hand_back(crashed=True)
             raise
@@ -118,12 +155,22 @@ class BatchWorker(SimpleWorker):
         self._collect()
         self._commit()
         self._obey_stops()
+        self._fail_overdue()
         if time.monotonic() - self._beat_at > self._settings.heartbeat_ttl_s / 4:
             self._beat()
         if self.should_run_maintenance_tasks:
             self.run_maintenance_tasks()
         if self._stop_signals or self._suspended or not self._claim():
             self._engine.wait(POLL_S)
+        self._require_progress()
+
+    def _wait_for_redis(self, error: Exception) -> None:
+        # The engine computes on meanwhile; what it finishes is bounded by the jobs that are held.
+        log.warning("redis does not answer", error=str(error), jobs_held=len(self._live))
+        self._engine.wait(0.5)
+        self._collect()
+        self._beat_at = 0.0
+        self._no_taking_back_until = time.monotonic() + self._settings.heartbeat_ttl_s
 
     def _done(self) -> bool:
         if not self._stop_signals:
@@ -139,33 +186,58 @@ class BatchWorker(SimpleWorker):
     # Claim
 
     def _claim(self) -> bool:
-        room = self._settings.pool_rows - sum(one.spec.num_images for one in self._live.values())
-        if room <= 0:
-            return False
+        """Take jobs if there is room; False when there was nothing to take."""
         idle = not self._live
-        taken = 0
-        for queue in self.queues:
-            assert isinstance(queue, ServiceQueue)
-            if idle and len(self.queues) == 1:
-                job_ids = pop_blocking(self.connection, queue, IDLE_BLOCK_S)
-            else:
-                job_ids = pop(self.connection, queue, room)
-            if job_ids:
-                for one in claim(self.connection, queue, job_ids, self.name, self._settings.heartbeat_ttl_s):
-                    self._begin(one)
-                taken += len(job_ids)
-        if taken and self.get_state() != WorkerStatus.BUSY:
+        if not idle and time.monotonic() - self._scan_at < SCAN_S:
+            return False
+        self._scan_at = time.monotonic()
+        if self._isolating:
+            # A suspect runs among suspects only: the batch empties first, then fills with them alone.
+            return idle and self._claim_suspects()
+        popped = self._intake.take(sum(one.spec.num_images for one in self._live.values()))
+        if popped:
+            self._begin_all(popped)
+        elif idle:
+            self._isolating = self._may_isolate()
+            if not self._isolating:
+                self._intake.wait_for_bell(IDLE_BLOCK_S)
+        return bool(popped)
+
+    def _begin_all(self, popped: Popped) -> list[Claimed]:
+        claimed = claim(self.connection, popped, self.name, self._settings.heartbeat_ttl_s)
+        for one in claimed:
+            self._begin(one)
+        if claimed and self.get_state() != WorkerStatus.BUSY:
             self.set_state(WorkerStatus.BUSY)
-        return taken > 0
+        return claimed
+
+    def _claim_suspects(self) -> bool:
+        first = self._begin_all(self._intake.take_suspect())
+        if not first:
+            self._isolating = False
+            self.connection.delete(keys.SUSPECTS_LOCK)
+            return False
+        company = first[0].meta.group
+        while company > 1 and (popped := self._intake.take_suspect()):
+            self._begin_all(popped)
+            company -= 1
+        log.warning("running suspects", jobs=len(self._live))
+        return True
+
+    def _may_isolate(self) -> bool:
+        """Whether suspects wait and this worker is the one to run them."""
+        if not self._intake.suspects_waiting():
+            return False
+        ttl_s = self._settings.heartbeat_ttl_s
+        return bool(self.connection.set(keys.SUSPECTS_LOCK, self.name, nx=True, ex=ttl_s))
 
     def _begin(self, claimed: Claimed) -> None:
-        model = claimed.queue.name.removeprefix(keys.QUEUE_PREFIX)
-        card = self._cards[model]
+        model = claimed.spec.model
         meta = claimed.meta.model_copy(update={"engine": self._serving.engines[model]})
-        one = LiveJob(claimed.job, claimed.queue, claimed.execution, claimed.spec, card, meta)
+        one = LiveJob(claimed.job, claimed.queue, claimed.execution, claimed.spec, self._cards[model], meta)
         self._live[one.key] = one
         self.executions[claimed.execution.id] = claimed.execution
-        if claimed.spec.model_fingerprint != card.fingerprint:
+        if claimed.spec.model_fingerprint != one.card.fingerprint:
             detail = f"the weights of {model} have changed since the job was accepted; submit it again"
             one.failure = Failure(code="model_changed", detail=detail)
         else:
@@ -216,6 +288,25 @@ class BatchWorker(SimpleWorker):
                     one.stopped = True
                     self._engine.remove(one.key)
 
+    def _fail_overdue(self) -> None:
+        for one in self._live.values():
+            if not one.ended and one.computing_s > self._deadline_s(one):
+                detail = f"it computed for {one.computing_s:.0f} s, longer than UNFOG_DEADLINE_S allows"
+                one.failure = Failure(code="deadline", detail=detail)
+                self._engine.remove(one.key)
+
+    def _deadline_s(self, one: LiveJob) -> float:
+        return self._settings.deadline_s + one.meta.total * self._settings.deadline_per_evaluation_s
+
+    def _require_progress(self) -> None:
+        """The watchdog: an engine that has work and says nothing is killed, which `take_left` then tells."""
+        if (
+            any(not one.ended for one in self._live.values())
+            and self._engine.silent_s > self._settings.engine_hang_s
+        ):
+            log.error("the engine hangs; killing it", silent_s=round(self._engine.silent_s))
+            self._engine.kill()
+
     def _beat(self) -> None:
         """Heartbeats of the worker and all its executions, their progress, and who has lost us a job."""
         self._beat_at = time.monotonic()
@@ -223,14 +314,15 @@ class BatchWorker(SimpleWorker):
         done = self._engine.completed()
         ttl_s = self._settings.heartbeat_ttl_s
         with self.connection.pipeline() as pipe:
+            pipe.set(alive_key(self.name), 1, ex=ttl_s)
             self.heartbeat(RECORD_TTL_S, pipeline=pipe)
             pipe.exists(WORKERS_SUSPENDED)
             for one in live:
                 pipe.hmget(one.job.key, "status", "worker_name")
                 one.execution.heartbeat(one.job.started_job_registry, ttl_s, pipeline=pipe)
             answers = pipe.execute()
-        self._register_again_if_forgotten(answers[0])
-        head = 4
+        self._register_again_if_forgotten(answers[1])
+        head = 5
         self._suspended = bool(answers[head - 1])
         stride = (len(answers) - head) // len(live) if live else 0
         for n, one in enumerate(live):
@@ -240,6 +332,10 @@ class BatchWorker(SimpleWorker):
                 self._engine.remove(one.key)
         announce(self.connection, self.name, self._serving.cards, ttl_s)
         self._write_progress([one for one in live if not one.ended], done)
+        if self._isolating:
+            self.connection.set(keys.SUSPECTS_LOCK, self.name, xx=True, ex=ttl_s)
+        else:
+            self._isolating = self._may_isolate()
         if self.pubsub_thread is None or not self.pubsub_thread.is_alive():
             self.subscribe()
 
@@ -270,11 +366,12 @@ class BatchWorker(SimpleWorker):
     def _say_goodbye(self) -> None:
         try:
             withdraw(self.connection, self.name, self._cards)
+            self.connection.delete(alive_key(self.name))
             self.teardown()
         except REDIS_DOWN:
             log.warning("redis does not answer; the worker's record will expire by itself")
 
 
 def unique_name() -> str:
-    """A worker name that no other start has had, so that a late word of a dead one is never mistaken."""
-    return f"unfog-{os.uname().nodename}-{os.getpid()}-{time.time_ns():x}"
+    """The name of a worker that starts now in this process."""
+    return worker_name(os.uname().nodename, os.getpid(), time.time_ns())

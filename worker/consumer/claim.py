@@ -1,6 +1,7 @@
 """Taking jobs from the queues: popped, read, and claimed only if nobody else has them."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from redis import Redis, WatchError
@@ -10,6 +11,7 @@ from rq.job import JobStatus
 from rq.registry import FailedJobRegistry
 from rq.utils import as_text
 
+from jobs import work
 from jobs.queue import ServiceJob, ServiceQueue
 from jobs.record import JobMeta, restore, spec_of, write_meta
 from jobs.spec import JobSpec
@@ -28,41 +30,36 @@ class Claimed:
     meta: JobMeta
 
 
-def pop(redis: Redis, queue: ServiceQueue, count: int) -> list[str]:
-    """Move up to `count` job ids to the queue's intermediate list, where no crash can lose them."""
+def pop(redis: Redis, queues: Sequence[ServiceQueue]) -> list[tuple[ServiceQueue, str]]:
+    """Move one job id from each queue to its intermediate list, where no crash can lose it: one round trip."""
     with redis.pipeline(transaction=False) as pipe:
-        for _ in range(count):
+        for queue in queues:
             pipe.lmove(queue.key, queue.intermediate_queue_key, "LEFT", "RIGHT")
-        return [as_text(job_id) for job_id in pipe.execute() if job_id is not None]
+        answers = pipe.execute()
+    return [(queue, as_text(job_id)) for queue, job_id in zip(queues, answers, strict=True) if job_id is not None]
 
 
-def pop_blocking(redis: Redis, queue: ServiceQueue, timeout_s: int) -> list[str]:
-    """The same for one job, waiting for it."""
-    job_id = redis.blmove(queue.key, queue.intermediate_queue_key, timeout_s, "LEFT", "RIGHT")
-    return [as_text(job_id)] if job_id is not None else []
-
-
-def claim(redis: Redis, queue: ServiceQueue, job_ids: list[str], worker_name: str, ttl_s: int) -> list[Claimed]:
+def claim(redis: Redis, popped: Sequence[tuple[ServiceQueue, str]], worker_name: str, ttl_s: int) -> list[Claimed]:
     """Claim popped jobs in one transaction: only those that are queued at that moment.
 
     A job that was cancelled, deleted or claimed meanwhile is dropped; a malformed one, or one that names
     another function than ours, is marked failed. Both leave the intermediate list.
     """
-    ids = list(dict.fromkeys(job_ids))
+    queue_of = {job_id: queue for queue, job_id in popped}
     while True:
         with redis.pipeline() as pipe:
             try:
-                pipe.watch(*(ServiceJob.key_for(job_id) for job_id in ids))
+                pipe.watch(*(ServiceJob.key_for(job_id) for job_id in queue_of))
                 with redis.pipeline(transaction=False) as read:
-                    for job_id in ids:
+                    for job_id in queue_of:
                         read.hgetall(ServiceJob.key_for(job_id))
                     hashes = read.execute(raise_on_error=False)
                 pipe.multi()
-                for job_id in job_ids:
+                for queue, job_id in popped:
                     pipe.lrem(queue.intermediate_queue_key, 1, job_id)
                 claimed = [
                     taken
-                    for job_id, raw in zip(ids, hashes, strict=True)
+                    for (job_id, queue), raw in zip(queue_of.items(), hashes, strict=True)
                     if (taken := _take(pipe, redis, queue, job_id, raw, worker_name, ttl_s)) is not None
                 ]
                 pipe.execute()
@@ -98,6 +95,7 @@ def _take(
     meta = meta.model_copy(update={"attempt": meta.attempt + 1, "completed": 0})
     write_meta(pipe, job, meta)
     pipe.persist(job.key)
+    work.moved(pipe, queued=-meta.total, running=meta.total)
     return Claimed(job, queue, execution, spec, meta)
 
 

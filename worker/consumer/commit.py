@@ -7,12 +7,12 @@ from typing import Protocol
 from redis import Redis, WatchError
 from redis.client import Pipeline
 from rq.job import JobStatus
-from rq.results import Result
 from rq.utils import now
 
-from jobs import keys
-from jobs.events import publish_ended
-from jobs.record import JobMeta, write_meta
+from jobs import keys, work
+from jobs.ending import Ending, end
+from jobs.record import JobMeta
+from jobs.recovery import requeue_after_crash, requeue_unharmed
 from worker.consumer.execution import LiveJob
 
 PICTURE_MARGIN_S = 60
@@ -51,21 +51,20 @@ def commit(redis: Redis, books: Books, live: Sequence[LiveJob]) -> list[LiveJob]
 def give_back(redis: Redis, worker_name: str, live: Sequence[LiveJob], *, crashed: bool) -> list[LiveJob]:
     """Queue unfinished jobs again, at the front; returns those that were no longer ours.
 
-    A crash spends one of a job's retries, and a job without any fails; a planned stop spends none.
+    A planned stop costs them nothing. A crash counts against each of them; see `jobs.recovery`.
     """
 
     def requeue(pipe: Pipeline, one: LiveJob) -> None:
         if crashed:
-            assert one.job.retries_left is not None
-            one.job.retries_left -= 1
-        write_meta(pipe, one.job, one.meta.model_copy(update={"completed": 0}))
-        one.queue.enqueue_job(one.job, pipeline=pipe, at_front=True)
+            requeue_after_crash(pipe, one.job, one.meta, len(live))
+        else:
+            requeue_unharmed(pipe, one.job, one.meta)
 
     return _fenced(redis, worker_name, live, requeue)
 
 
 def _fenced(
-    redis: Redis, worker_name: str, live: Sequence[LiveJob], end: Callable[[Pipeline, LiveJob], None]
+    redis: Redis, worker_name: str, live: Sequence[LiveJob], finish: Callable[[Pipeline, LiveJob], None]
 ) -> list[LiveJob]:
     while True:
         with redis.pipeline() as pipe:
@@ -76,7 +75,7 @@ def _fenced(
                 for one, is_ours in zip(live, owned, strict=True):
                     one.execution.delete(job=one.job, pipeline=pipe)
                     if is_ours:
-                        end(pipe, one)
+                        finish(pipe, one)
                 pipe.execute()
             except WatchError:
                 continue
@@ -94,40 +93,20 @@ def _owned(redis: Redis, worker_name: str, live: Sequence[LiveJob]) -> list[bool
 
 
 def _end(pipe: Pipeline, books: Books, one: LiveJob) -> None:
-    job, ttl_s = one.job, one.spec.ttl_s
-    job.ended_at = now()
+    job = one.job
     assert job.started_at is not None
-    books.increment_total_working_time(job.ended_at - job.started_at, pipe)
+    books.increment_total_working_time(now() - job.started_at, pipe)
     if one.stopped:
-        job.set_status(JobStatus.STOPPED, pipeline=pipe)
-        meta, registry, kind = one.meta, job.failed_job_registry, Result.Type.STOPPED
+        ending = Ending(JobStatus.STOPPED, one.meta, one.spec.ttl_s)
     elif one.failure is not None:
         books.increment_failed_job_count(pipeline=pipe)
-        job.set_status(JobStatus.FAILED, pipeline=pipe)
         meta = one.meta.model_copy(update={"failure": one.failure})
-        registry, kind = job.failed_job_registry, Result.Type.FAILED
+        ending = Ending(JobStatus.FAILED, meta, one.spec.ttl_s)
     else:
         books.increment_successful_job_count(pipeline=pipe)
-        job.set_status(JobStatus.FINISHED, pipeline=pipe)
-        meta = _finished(one)
-        registry, kind = job.finished_job_registry, Result.Type.SUCCESSFUL
-    write_meta(pipe, job, meta)
-    job.save(pipeline=pipe, include_result=False)
-    Result.create(
-        job,
-        kind,
-        ttl_s,
-        return_value=[picture.key for picture in meta.pictures] if meta.pictures else None,
-        exc_string=meta.failure.detail if meta.failure else None,
-        worker_name=books.name,
-        pipeline=pipe,
-        execution_id=one.execution.id,
-        execution_started_at=one.execution.created_at,
-        execution_ended_at=job.ended_at,
-    )
-    pipe.zadd(registry.key, {job.id: int(job.ended_at.timestamp()) + ttl_s})
-    job.cleanup(ttl_s, pipeline=pipe, remove_from_queue=False)
-    publish_ended(pipe, job.id)
+        ending = Ending(JobStatus.FINISHED, _finished(one), one.spec.ttl_s)
+    end(pipe, job, ending, books.name, one.execution)
+    work.moved(pipe, running=-one.meta.total)
 
 
 def _finished(one: LiveJob) -> JobMeta:

@@ -1,5 +1,6 @@
 """One execution of a job: the rows the engine owes, and the pictures that have come back."""
 
+import time
 from dataclasses import dataclass, field
 
 from redis.client import Pipeline
@@ -26,6 +27,9 @@ class LiveJob:
     encoded: dict[int, Encoded] = field(default_factory=dict)
     failure: Failure | None = None
     stopped: bool = False
+    computing_s: float = 0.0
+    """Seconds in which the job got on; the clock of its deadline stands still while it is parked."""
+    progress_at: float = field(default_factory=time.monotonic)
 
     @property
     def key(self) -> str:
@@ -60,9 +64,12 @@ class LiveJob:
         """Write the evaluations done, given those of the rows that are still in the pool, if it is news."""
         of_finished_rows = len(self.encoded) * (self.meta.total // self.spec.num_images)
         completed = min(self.meta.total, of_finished_rows + in_pool)
+        moment = time.monotonic()
         if completed != self.meta.completed:
+            self.computing_s += moment - self.progress_at
             self.meta = self.meta.model_copy(update={"completed": completed})
             write_meta(pipe, self.job, self.meta)
+        self.progress_at = moment
 
     def pictures(self, key_of: dict[int, str]) -> tuple[Picture, ...]:
         """What is said of the finished pictures; `key_of` tells where each lies."""
