@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from redis.asyncio import Redis as AsyncRedis
+from redis.exceptions import RedisError
 
 from jobs import keys
-from jobs.connection import REDIS_DOWN
 
 STREAM_LENGTH = 10_000
 BLOCK_MS = 1000
@@ -62,7 +62,7 @@ class EventReader:
                     last = await self._newest()
                     self._wake(list(self._waiting))
                 answer: Any = await self._redis.xread({keys.EVENTS: last}, block=BLOCK_MS, count=1000)
-            except REDIS_DOWN:
+            except RedisError:  # gone, or it changed its role under our feet: the reader must outlive both
                 self._wake(list(self._waiting))
                 await asyncio.sleep(0.5)
                 continue

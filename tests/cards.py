@@ -1,4 +1,4 @@
-"""Two models that do not exist, as a worker would announce them, and what is done to their jobs without a worker."""
+"""Two models that do not exist, as a worker would announce them, and what becomes of their jobs without one."""
 
 import hashlib
 import io
@@ -144,9 +144,8 @@ def wait_for_job(redis: Redis) -> str:
     """The id of the first job that is in Redis, when there is one."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        found = redis.keys("rq:job:job_*")
-        if found:
-            return found[0].decode().removeprefix("rq:job:")  # type: ignore[index, no-any-return]
+        for key in redis.scan_iter("rq:job:job_*"):
+            return str(key.decode()).removeprefix("rq:job:")
         time.sleep(0.005)
     raise AssertionError("nobody submitted a job")
 

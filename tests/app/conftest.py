@@ -21,7 +21,7 @@ def redis(redis_url: str) -> Iterator[Redis]:
 @pytest.fixture
 def settings(redis_url: str) -> Settings:
     """The settings of the API."""
-    return Settings(redis_url=redis_url)  # type: ignore[arg-type]
+    return Settings(redis_url=redis_url)
 
 
 @pytest.fixture
