@@ -6,7 +6,8 @@ ModelError
 ├── CorruptModel        a file of the folder cannot be read or does not fit the others
 ├── UnsupportedConfig   a config asks for something that is not implemented
 ├── InvalidSampling     a sampler, step count, eta, spacing, … that cannot be used
-└── TrainingError       a training run that cannot start or go on
+├── TrainingError       a training run that cannot start or go on
+└── EvaluationError     a model or pictures that cannot be evaluated
 """
 
 
@@ -49,3 +50,7 @@ class InvalidSampling(ModelError):
 class TrainingError(ModelError):
     """A training run cannot start or go on: settings, pictures, a checkpoint or the disk. The message says what
     to do."""
+
+
+class EvaluationError(ModelError):
+    """A model, its pictures or the settings cannot be evaluated. The message says what to do."""
