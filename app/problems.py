@@ -23,6 +23,20 @@ from jobs.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 
+_TEXT = {"type": "string"}
+_ERROR = {"type": "object", "properties": {"pointer": _TEXT, "code": _TEXT, "detail": _TEXT}}
+_SCHEMA = {
+    "type": "object",
+    "required": ["type", "title", "status", "code", "detail"],
+    "properties": {
+        **dict.fromkeys(("type", "title", "code", "detail"), _TEXT),
+        "status": {"type": "integer"},
+        "errors": {"type": "array", "items": _ERROR},
+    },
+}
+DESCRIBED: dict[str, Any] = {"content": {MEDIA_TYPE: {"schema": _SCHEMA}}}
+"""What OpenAPI says of an error."""
+
 MAX_ERRORS = 20
 """A body of 1 MiB has room for a hundred thousand wrong fields; the answer must not be many times as long."""
 

@@ -13,7 +13,7 @@ from app.body import read_json
 from app.dependencies import Services, ServicesDep
 from app.negotiation import PNG, preferred_type, preferred_wait_s
 from app.pictures import picture_response
-from app.problems import MEDIA_TYPE, Problem
+from app.problems import DESCRIBED, Problem
 from app.schemas import JobView, job_url, view_of
 from jobs.connection import REDIS_DOWN
 from jobs.errors import JobNotFound
@@ -26,10 +26,9 @@ MAX_IDEMPOTENCY_KEY = 255
 CHECK_EVERY_S = 2.0
 """How often one who waits looks unasked: RQ's own tools end jobs without a word to us."""
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses={"default": DESCRIBED})
 
 _PICTURE: dict[str, Any] = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
-_PROBLEM: dict[str, Any] = {"content": {MEDIA_TYPE: {"schema": {"type": "object"}}}}
 _SUBMIT_BODY = {
     "requestBody": {
         "required": True,
@@ -45,7 +44,7 @@ _SUBMIT_BODY = {
     openapi_extra=_SUBMIT_BODY,
     responses={
         200: {"description": "It ended within `Prefer: wait`.", "model": JobView, "content": _PICTURE},
-        **dict.fromkeys((400, 404, 406, 409, 413, 415, 422, 429, 503), _PROBLEM),
+        **dict.fromkeys((400, 404, 406, 409, 413, 415, 422, 429, 503), DESCRIBED),
     },
 )
 async def submit(request: Request, services: ServicesDep) -> Response:
@@ -72,7 +71,7 @@ async def submit(request: Request, services: ServicesDep) -> Response:
     responses={
         200: {"content": _PICTURE},
         202: {"description": "A picture was asked for and is not there yet.", "model": JobView},
-        **dict.fromkeys((404, 406, 409, 503), _PROBLEM),
+        **dict.fromkeys((404, 406, 409, 503), DESCRIBED),
     },
 )
 async def read(job_id: str, request: Request, services: ServicesDep) -> Response:
@@ -87,7 +86,7 @@ async def read(job_id: str, request: Request, services: ServicesDep) -> Response
 @router.get(
     "/{job_id}/images/{index}.png",
     response_class=Response,
-    responses={200: {"content": _PICTURE}, 404: _PROBLEM, 503: _PROBLEM},
+    responses={200: {"content": _PICTURE}, 404: DESCRIBED, 503: DESCRIBED},
 )
 async def image(job_id: str, index: str, services: ServicesDep) -> Response:
     """One picture of a job. It never changes."""

@@ -5,9 +5,10 @@ from typing import Any
 from fastapi import APIRouter
 
 from app.dependencies import ServicesDep
+from app.problems import DESCRIBED
 from jobs.catalogue import Catalogue, ModelCard
 
-router = APIRouter(prefix="/v1", tags=["models"])
+router = APIRouter(prefix="/v1", tags=["models"], responses={"default": DESCRIBED})
 
 
 def _view(card: ModelCard, catalogue: Catalogue) -> dict[str, Any]:
@@ -24,7 +25,7 @@ async def models(services: ServicesDep) -> dict[str, Any]:
     return {"object": "list", "data": data, "next_cursor": None}
 
 
-@router.get("/models/{model_id}", responses={404: {"description": "Unknown model"}})
+@router.get("/models/{model_id}", responses={404: DESCRIBED})
 async def model(model_id: str, services: ServicesDep) -> dict[str, Any]:
     """One model."""
     catalogue = await services.store.catalogue()
