@@ -40,8 +40,11 @@ def load_metric(weights: Path) -> Any:
             "torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", lambda *_, **__: tensors
         ):
             return FrechetInceptionDistance(feature=2048)
+    except ImportError as error:
+        raise EvaluationError(f"torch-fidelity cannot be used: {error}") from error
     except (OSError, RuntimeError, SafetensorError) as error:
-        raise EvaluationError(f"{weights} does not hold torch-fidelity's InceptionV3: {error}") from error
+        why = str(error).partition("\n")[0]
+        raise EvaluationError(f"{weights} does not hold torch-fidelity's InceptionV3: {why}") from error
 
 
 @torch.no_grad()

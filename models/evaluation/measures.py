@@ -9,6 +9,7 @@ from models.evaluation.classifier import Classifier
 from models.evaluation.data import EvaluationData, Pictures
 from models.evaluation.frechet import Features, Gaussian, frechet_distance, gaussian_of
 from models.evaluation.neighbours import Nearest, nearest_pictures, precision_recall
+from models.pictures.source import Labels
 
 HALVES = 16  # random halves behind each standard error
 MEASURES = ("frechet", "precision", "recall", "class_agreement", "novelty", "near_copies")
@@ -18,15 +19,17 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True)
 class Measured:
-    """A set of N pictures as the measures see it: features (N, D), whether each label is right, nearest."""
+    """A set of N pictures as the measures see it: the labels (N,) they should have, features (N, D), whether the
+    classifier agrees, and their nearest training pictures."""
 
+    labels: Labels
     features: Features
     agrees: npt.NDArray[np.bool_]
     nearest: Nearest
 
     def part(self, chosen: npt.NDArray[np.int64]) -> "Measured":
         nearest = Nearest(self.nearest.distance[chosen], self.nearest.place[chosen])
-        return Measured(self.features[chosen], self.agrees[chosen], nearest)
+        return Measured(self.labels[chosen], self.features[chosen], self.agrees[chosen], nearest)
 
 
 @dataclass(frozen=True)
@@ -58,14 +61,13 @@ class Reference:
         - novelty: median distance to the nearest training picture, over that of the held-out pictures.
         - near_copies: share nearer to a training picture than 99 % of the held-out pictures; 0.01 is usual.
 
-        The error is the standard deviation over random halves of the set, drawn without replacement. A half
+        The error is the standard deviation over random halves of each class, drawn without replacement. A half
         varies around the whole as much as the whole does around the truth (Shao and Wu 1989, the delete-half
         jackknife); a bootstrap would not do, since doubled pictures have no distance to their neighbour.
         """
         figures = self._figures(seen)
         rng = np.random.default_rng(0)
-        halves = [rng.permutation(len(seen.agrees))[: len(seen.agrees) // 2] for _ in range(HALVES)]
-        drawn = [self._figures(seen.part(half)) for half in halves]
+        drawn = [self._figures(seen.part(half_of(seen.labels, rng))) for _ in range(HALVES)]
         errors = {name: float(np.std([one[name] for one in drawn], ddof=1)) for name in MEASURES}
         return figures, errors
 
@@ -83,6 +85,22 @@ class Reference:
         }
 
 
+def half_of(labels: Labels, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Random places of half of the labels (N,), rounded down, and of half of each label as nearly as that goes."""
+    shuffled = rng.permutation(len(labels))
+    rank = np.empty(len(labels))  # 0 … 1, of a place among the shuffled ones of its label
+    for label in np.unique(labels):
+        places = shuffled[labels[shuffled] == label]
+        rank[places] = (np.arange(len(places)) + 0.5) / len(places)
+    half: npt.NDArray[np.int64] = np.lexsort((shuffled, rank))[: len(labels) // 2]
+    return half
+
+
 def _measured(pictures: Pictures, data: EvaluationData, classifier: Classifier) -> Measured:
     features, labels = classifier.read(pictures.pixels)
-    return Measured(features, labels == pictures.labels, nearest_pictures(pictures.pixels, data.training.pixels))
+    return Measured(
+        pictures.labels,
+        features,
+        labels == pictures.labels,
+        nearest_pictures(pictures.pixels, data.training.pixels),
+    )

@@ -7,7 +7,7 @@ import torch
 from models.evaluation.classifier import Classifier, Network
 from models.evaluation.data import EvaluationData, Pictures
 from models.evaluation.frechet import Gaussian, frechet_distance, gaussian_of
-from models.evaluation.measures import MEASURES, Reference
+from models.evaluation.measures import Reference, half_of
 from models.evaluation.neighbours import nearest_pictures, precision_recall
 
 
@@ -76,18 +76,19 @@ def test_the_nearest_picture_is_found_and_a_copy_is_at_distance_nought() -> None
     assert found.distance[1] == pytest.approx(128 / 48**0.5)
 
 
-def _reference(count: int = 200) -> tuple[Reference, Pictures]:
-    """Pictures of two classes, dark and bright, and an untrained network to look at them."""
-    rng = _rng()
+def _two_classes(count: int, seed: int) -> Pictures:
+    """Dark and bright pictures in turn."""
+    labels = np.arange(count) % 2
+    levels = np.random.default_rng(seed).integers(0, 120, (count, 4, 4, 3)) + 120 * labels[:, None, None, None]
+    return Pictures(levels.astype(np.uint8), labels)
 
-    def pictures() -> Pictures:
-        labels = np.arange(count) % 2
-        levels = rng.integers(0, 120, (count, 4, 4, 3)) + 120 * labels[:, None, None, None]
-        return Pictures(levels.astype(np.uint8), labels)
 
-    data = EvaluationData(("dark", "bright"), 4, pictures(), pictures(), "training", "held out")
+def _reference() -> tuple[Reference, Pictures]:
+    """An untrained network to look at pictures, and fresh ones for it."""
+    training, held_out, fresh = (_two_classes(200, seed) for seed in (101, 102, 103))
+    data = EvaluationData(("dark", "bright"), 4, training, held_out, "training", "held out")
     torch.manual_seed(0)
-    return Reference.of(data, Classifier(Network((8, 8), 2).eval(), 0.5, "none")), pictures()
+    return Reference.of(data, Classifier(Network((8, 8), 2).eval(), 0.5, "none")), fresh
 
 
 def test_fresh_pictures_stand_like_held_out_ones_and_copies_are_seen() -> None:
@@ -100,10 +101,20 @@ def test_fresh_pictures_stand_like_held_out_ones_and_copies_are_seen() -> None:
     assert copied["frechet"] == pytest.approx(0, abs=1e-9)
 
 
+def test_a_half_is_half_of_every_class() -> None:
+    labels = np.array([0] * 9 + [1] * 4 + [2])
+    halves = [half_of(labels, np.random.default_rng(seed)) for seed in range(50)]
+    assert {len(set(half.tolist())) for half in halves} == {7}
+    counts = np.array([np.bincount(labels[half], minlength=3) for half in halves])
+    assert (counts[:, 0] >= 4).all()
+    assert (counts[:, 1] >= 2).all()
+    assert len({tuple(sorted(half.tolist())) for half in halves}) > 40
+
+
 def test_the_standard_error_is_the_spread_over_fresh_sets() -> None:
-    reference, fresh = _reference()
-    figures, errors = reference.figures(reference.look_at(fresh))
-    assert errors.keys() == set(MEASURES)
-    share = figures["class_agreement"]
-    assert 0.1 < share < 0.9
-    assert errors["class_agreement"] == pytest.approx((share * (1 - share) / 200) ** 0.5, rel=0.5)
+    reference, _ = _reference()
+    sets = [reference.figures(reference.look_at(_two_classes(100, seed))) for seed in range(40)]
+    for name in ("frechet", "precision", "recall", "novelty"):
+        spread = np.std([figures[name] for figures, _ in sets], ddof=1)
+        said = np.mean([errors[name] for _, errors in sets])
+        assert 0.5 * spread < said < 2 * spread, name

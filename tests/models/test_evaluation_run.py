@@ -281,3 +281,11 @@ def test_the_command_measures_a_folder(model: Model, tmp_path: Path, monkeypatch
     assert result.exit_code == 0, result.output
     assert "2 of 2 settings to measure, 8 images each" in result.output
     assert len(json.loads((out / "quality.json").read_text())["settings"]) == 2
+
+
+def test_the_page_names_every_field(done: tuple[Path, dict[str, Any]]) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "evaluate.md").read_text()
+    about, rows = done[1]["measured"], done[1]["settings"]
+    for part in (about, about["classifier"], about["fid"], about["machine"], about["floor"][0], rows[0]):
+        for name in part:
+            assert f"`{name}`" in page, name
