@@ -7,7 +7,7 @@ neighbours a few restarts and never their success.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from time import time
 from typing import Any
 
 from redis import Redis, WatchError
@@ -25,6 +25,9 @@ from jobs.record import Failure, JobMeta, restore, spec_of, write_meta
 
 SUSPECT_AFTER = 2
 """Deaths of its worker that make a job a suspect."""
+
+LOST_CLAIM_AFTER_S = 2
+"""A worker that breathes has breathed for all it holds; one this much overdue is a claim it never heard of."""
 
 REDIS_VERSION = (6, 2, 0)
 """What RQ is told, so that it does not ask in the middle of a transaction; it decides only the form of HSET."""
@@ -59,17 +62,18 @@ def after_crash(meta: JobMeta, companions: int) -> JobMeta:
     return meta.model_copy(update={"crashes": crashes, "group": group, "completed": 0})
 
 
-def take_back(redis: Redis, execution_keys: Sequence[str]) -> TakenBack:
+def take_back(redis: Redis, execution_keys: Sequence[str], *, crashed: bool = True) -> TakenBack:
     """Queue the jobs of dead executions again (composite keys, all of one worker), each only if it still is one.
 
-    Fenced: a job that has ended, was cancelled or has a newer execution is left alone.
+    Fenced: a job that has ended, was cancelled or has a newer execution is left alone. Without a crash it costs
+    the jobs nothing.
     """
     requeued: list[str] = []
     suspects: list[str] = []
     failed: list[str] = []
     for key in execution_keys:
         job_id = key.partition(":")[0]
-        fate = _take_back_one(redis, job_id, key, len(execution_keys))
+        fate = _take_back_one(redis, job_id, key, len(execution_keys) if crashed else 0)
         if fate is not None:
             {"requeued": requeued, "suspect": suspects, "failed": failed}[fate].append(job_id)
     return TakenBack(tuple(requeued), tuple(suspects), tuple(failed))
@@ -83,11 +87,18 @@ def _take_back_one(redis: Redis, job_id: str, execution_key: str, companions: in
                 pipe.watch(job_key)
                 raw: Any = redis.hgetall(job_key)
                 job = _started(redis, job_id, raw)
-                if job is None or redis.zscore(job.started_job_registry.key, execution_key) is None:
+                execution = Execution.from_composite_key(execution_key, redis)
+                if job is None or not _is_the_one_under_way(redis, job, execution):
                     return None
                 pipe.multi()
-                Execution.from_composite_key(execution_key, redis).delete(job=job, pipeline=pipe)
-                fate = requeue_after_crash(pipe, job, JobMeta.model_validate(job.meta), companions)
+                execution.worker_name = job.worker_name or ""
+                execution.delete(job=job, pipeline=pipe)
+                meta = JobMeta.model_validate(job.meta)
+                if companions:
+                    fate = requeue_after_crash(pipe, job, meta, companions)
+                else:
+                    requeue_unharmed(pipe, job, meta)
+                    fate = "requeued"
                 pipe.execute()
             except WatchError:
                 continue
@@ -101,6 +112,14 @@ def _started(redis: Redis, job_id: str, raw: dict[bytes, bytes]) -> ServiceJob |
     except Exception:  # noqa: BLE001  # a forged or vanished hash is nobody's job
         return None
     return job if job.get_status(refresh=False) == JobStatus.STARTED else None
+
+
+def _is_the_one_under_way(redis: Redis, job: ServiceJob, execution: Execution) -> bool:
+    if redis.zscore(job.started_job_registry.key, execution.composite_key) is None:
+        return False
+    # A claim empties the job's own registry, so what is there is newer.
+    of_job = job.execution_registry.key
+    return redis.zscore(of_job, execution.id) is not None or not redis.exists(of_job)
 
 
 def requeue_after_crash(pipe: Pipeline, job: ServiceJob, meta: JobMeta, companions: int) -> str:
@@ -138,23 +157,28 @@ def _put_back(pipe: Pipeline, job: ServiceJob, meta: JobMeta) -> None:
 
 
 def take_back_overdue(redis: Redis, queue_names: Sequence[str]) -> TakenBack:
-    """Take back what silent workers hold on these queues: two round trips when there is nothing to do."""
+    """Take back what silent workers hold on these queues: one round trip when there is nothing to do."""
     registries = [StartedJobRegistry(name, connection=redis).key for name in queue_names]
-    now = int(datetime.now(UTC).timestamp())
+    now = int(time())
     with redis.pipeline(transaction=False) as pipe:
         for registry in registries:
-            pipe.zrangebyscore(registry, 0, now)
+            pipe.zrangebyscore(registry, 0, now, withscores=True)
         overdue = {
-            key.decode(): registry
+            key.decode(): (registry, score)
             for registry, found in zip(registries, pipe.execute(), strict=True)
-            for key in found
+            for key, score in found
         }
     taken = TakenBack()
     for worker, held in _by_worker(redis, list(overdue)).items():
-        # A worker breathes for all its jobs at once, so the rest of a dead one's are about to expire too.
-        rest = [] if _breathes(redis, worker) else executions_of(redis, worker)
-        taken = taken + take_back(redis, sorted({*held, *rest}))
-    for key, registry in overdue.items():
+        if not _breathes(redis, worker):
+            # A worker breathes for all its jobs at once, so the rest of a dead one's are about to expire too.
+            taken = taken + take_back(redis, sorted({*held, *executions_of(redis, worker)}))
+            continue
+        late = [key for key in held if overdue[key][1] <= now - LOST_CLAIM_AFTER_S]
+        for key in set(held) - set(late):
+            del overdue[key]
+        taken = taken + take_back(redis, late, crashed=False)
+    for key, (registry, _) in overdue.items():
         redis.zrem(registry, key)  # what is left of executions that were nobody's any more
     return taken
 
