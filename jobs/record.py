@@ -141,3 +141,15 @@ def write_meta(pipeline: Any, job: ServiceJob, meta: JobMeta) -> None:
     """Set a job's `meta` in a pipeline, and on the job, so that a later save does not write the old one."""
     job.meta = meta.model_dump(mode="json")
     pipeline.hset(job.key, "meta", JSONSerializer.dumps(job.meta))
+
+
+_WHILE_RUNNING = """
+local found = redis.call('HMGET', KEYS[1], 'status', 'worker_name')
+if found[1] == 'started' and found[2] == ARGV[1] then redis.call('HSET', KEYS[1], 'meta', ARGV[2]) end
+"""
+
+
+def write_running_meta(pipeline: Any, job: ServiceJob, meta: JobMeta) -> None:
+    """As `write_meta`, but only while this worker runs the job: one that was frozen must not undo an end."""
+    job.meta = meta.model_dump(mode="json")
+    pipeline.eval(_WHILE_RUNNING, 1, job.key, job.worker_name, JSONSerializer.dumps(job.meta))

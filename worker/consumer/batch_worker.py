@@ -29,6 +29,7 @@ from jobs.queue import ServiceJob, ServiceQueue
 from jobs.record import Failure
 from jobs.recovery import alive_key, take_back_overdue, worker_name
 from jobs.settings import Settings
+from jobs.tidying import expire_canceled, forget_dead_workers
 from jobs.work import recount
 from worker import png
 from worker.consumer.claim import Claimed, claim
@@ -130,7 +131,8 @@ class BatchWorker(SimpleWorker):
                 queue.intermediate_queue.cleanup(self, queue)
         started = [queue.started_job_registry.key for queue in queues]
         if recount(self.connection, self.queue_keys(), started):
-            worker_registration.clean_worker_registry(queues[0])
+            forget_dead_workers(self.connection, self.queue_names())
+            expire_canceled(self.connection, self.queue_names())
 
     # The loop
 
@@ -204,6 +206,8 @@ class BatchWorker(SimpleWorker):
         return bool(popped)
 
     def _begin_all(self, popped: Popped) -> list[Claimed]:
+        if not popped:
+            return []
         claimed = claim(self.connection, popped, self.name, self._settings.heartbeat_ttl_s)
         for one in claimed:
             self._begin(one)
@@ -299,11 +303,8 @@ class BatchWorker(SimpleWorker):
         return self._settings.deadline_s + one.meta.total * self._settings.deadline_per_evaluation_s
 
     def _require_progress(self) -> None:
-        """The watchdog: an engine that has work and says nothing is killed, which `take_left` then tells."""
-        if (
-            any(not one.ended for one in self._live.values())
-            and self._engine.silent_s > self._settings.engine_hang_s
-        ):
+        """The watchdog: an engine that says nothing is killed, and `take_left` then tells that it died."""
+        if self._engine.silent_s > self._settings.engine_hang_s:
             log.error("the engine hangs; killing it", silent_s=round(self._engine.silent_s))
             self._engine.kill()
 
@@ -357,9 +358,10 @@ class BatchWorker(SimpleWorker):
     # The end
 
     def _hand_back(self, *, crashed: bool) -> None:
-        if not self._live:
-            return
+        self._commit()  # what has ended, by success or on request, has ended
         live = list(self._live.values())
+        if not live:
+            return
         log.warning("giving jobs back", jobs=len(live), crashed=crashed)
         self._forget(live, not_ours=give_back(self.connection, self.name, live, crashed=crashed))
 
@@ -367,6 +369,8 @@ class BatchWorker(SimpleWorker):
         try:
             withdraw(self.connection, self.name, self._cards)
             self.connection.delete(alive_key(self.name))
+            if self._isolating:
+                self.connection.delete(keys.SUSPECTS_LOCK)
             self.teardown()
         except REDIS_DOWN:
             log.warning("redis does not answer; the worker's record will expire by itself")

@@ -8,7 +8,7 @@ from rq.executions import Execution
 
 from jobs.catalogue import ModelCard
 from jobs.queue import ServiceJob, ServiceQueue
-from jobs.record import Failure, JobMeta, Picture, write_meta
+from jobs.record import Failure, JobMeta, Picture, write_running_meta
 from jobs.spec import JobSpec
 from worker.png import Encoded
 from worker.row import RowRequest
@@ -68,7 +68,7 @@ class LiveJob:
         if completed != self.meta.completed:
             self.computing_s += moment - self.progress_at
             self.meta = self.meta.model_copy(update={"completed": completed})
-            write_meta(pipe, self.job, self.meta)
+            write_running_meta(pipe, self.job, self.meta)
         self.progress_at = moment
 
     def pictures(self, key_of: dict[int, str]) -> tuple[Picture, ...]:
