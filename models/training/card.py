@@ -1,6 +1,7 @@
 """The model card: what was trained on what, for how long, and how to use it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from models.training.settings import Settings
 
@@ -59,6 +60,7 @@ def _training_lines(facts: Facts) -> list[str]:
         f"- Pictures: {facts.data}",
         f"- Budget: {budget}; {facts.step} updates of {s.batch} pictures in {facts.elapsed_s / 60:.1f} minutes "
         f"on {facts.device}, {s.precision}{'' if facts.finished else '; the run is not finished'}.",
+        *([f"- First weights: those of `{Path(s.init).name}`."] if s.init else []),
         f"- Objective: {s.prediction_type}, mean squared error{weighting}; 1000 noise steps, linear betas.",
         f"- AdamW, rate {s.learning_rate:g}, {s.warmup_steps} updates of warm-up, then "
         f"{'constant' if s.constant_rate else 'half a cosine to 0'}; gradient norm at most {s.clip_norm:g}; "

@@ -1,10 +1,12 @@
 """The denoising network: diffusers' UNet2DModel, with one class more than the data has for "no class"."""
 
+from pathlib import Path
 from typing import Any
 
 from diffusers import UNet2DModel
 
-from models.errors import TrainingError
+from models.errors import ModelError, TrainingError
+from models.folder import load_model
 from models.training.settings import Network
 
 
@@ -37,3 +39,15 @@ def build_network(network: Network, size: int, classes: int) -> Any:
         dropout=network.dropout,
         num_class_embeds=classes + 1 if classes else None,
     )
+
+
+def start_from(network: Any, folder: str) -> None:
+    """Take the weights of a trained model, of the same shape, as the first ones; what it predicts may differ.
+
+    Raises TrainingError where there is no such model or its network has another shape.
+    """
+    try:
+        trained = load_model(Path(folder)).network
+        network.load_state_dict(trained.state_dict())
+    except (ModelError, RuntimeError) as error:
+        raise TrainingError(f"--init {folder} cannot be used: {error}") from error

@@ -19,7 +19,7 @@ from models.training.card import Facts
 from models.training.checkpoint import disk_full_said, load_checkpoint, save_checkpoint
 from models.training.export import Export, export, noise_scheduler
 from models.training.hold import claimed, stoppable
-from models.training.network import build_network
+from models.training.network import build_network, start_from
 from models.training.objective import denoising_loss, rate_factor
 from models.training.samples import draw_samples, grid
 from models.training.settings import Settings
@@ -64,7 +64,10 @@ class Run:
         self.classes = len(source.class_names)
         self.data = source.describe()
         torch.manual_seed(settings.seed)
-        network = build_network(settings.network, source.size, self.classes).to(self.device)
+        network = build_network(settings.network, source.size, self.classes)
+        if settings.init is not None and not checkpoint.exists():
+            start_from(network, settings.init)
+        network.to(self.device)
         self.state = RunState.start(network, settings)
         if checkpoint.exists():
             self._take_up(checkpoint)

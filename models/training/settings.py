@@ -31,6 +31,7 @@ class Settings:
     minutes: float | None = None
     network: Network = field(default_factory=Network)
     prediction_type: PredictionType = "epsilon"
+    init: str | None = None  # a model folder whose weights are the first ones
     batch: int = 16
     learning_rate: float = 6e-4
     warmup_steps: int = 500
