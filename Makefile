@@ -8,7 +8,7 @@ ARGS ?=
 UV := uv==0.13.9
 SUITED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
 
-.PHONY: help serve test check lock clean
+.PHONY: help serve test check train lock clean
 .DEFAULT_GOAL := help
 
 # An environment that is there is asked first. Found by running, since a shim may stand for no Python at all.
@@ -43,6 +43,10 @@ check: ## What CI runs: style, types, imports, tests.
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
 	@exec $(VENV)/bin/python -m pytest $(ARGS)
+
+train: ## Train a model: make train ARGS='--data pictures --out runs/mine --minutes 60'
+	$(call environment,api worker redis train)
+	@exec $(VENV)/bin/unfog train $(ARGS)
 
 lock: ## Bring requirements.lock in line with pyproject.toml; ARGS=--upgrade takes newer releases.
 	$(call environment,dev)

@@ -19,7 +19,7 @@ from models.folder import load_model
 from models.pictures.folder import FolderSource
 from models.pictures.source import CatSource
 from models.training.checkpoint import load_checkpoint
-from models.training.run import Progress, train
+from models.training.run import Progress, Run, train
 from models.training.settings import Settings, preset
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -184,3 +184,21 @@ def test_other_settings_or_pictures_do_not_go_on_from_a_checkpoint(finished: Pat
         train(_settings(seed=6), CatSource(), finished)
     with pytest.raises(TrainingError, match="other pictures"):
         train(_settings(), CatSource(64), finished)
+
+
+def test_init_starts_from_the_weights_of_a_model_whatever_it_predicts(tmp_path: Path) -> None:
+    source = CatSource(32)
+    first = preset("tiny", steps=2)
+    train(first, source, tmp_path / "first")
+    second = preset("tiny", steps=1, prediction_type="v_prediction", init=str(tmp_path / "first"))
+    run = Run(second, source, tmp_path / "second", tmp_path / "second" / "training" / "checkpoint.safetensors")
+    trained = load_model(tmp_path / "first").network.state_dict()
+    assert all(torch.equal(tensor, trained[name]) for name, tensor in run.state.network.state_dict().items())
+    run.board.close()
+
+
+def test_init_from_a_network_of_another_shape_is_refused(tmp_path: Path) -> None:
+    train(preset("tiny", steps=1), CatSource(32), tmp_path / "tiny")
+    settings = preset("small", steps=1, init=str(tmp_path / "tiny"))
+    with pytest.raises(TrainingError, match="--init"):
+        train(settings, CatSource(32), tmp_path / "small")
