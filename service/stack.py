@@ -10,7 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import SecretStr
+from redis.exceptions import RedisError
 
+from jobs.connection import connect
+from jobs.recovery import take_back_from_process
 from jobs.settings import Settings
 from service import preflight
 from service.child import Child
@@ -88,9 +91,30 @@ def _supervise(settings: Settings, first: list[Child], write: Callable[[str], No
         "worker", [sys.executable, "-P", "-m", "worker"], env=env, stop_s=settings.drain_s + _STOP_MARGIN_S
     )
     api = Child("api", [sys.executable, "-P", "-m", "app"], env=env, ready=lambda: is_ready(settings))
-    code = Supervisor([*first, worker, api], write=write, on_ready=lambda: write(greeting(settings))).run()
+    code = Supervisor(
+        [*first, worker, api],
+        write=write,
+        on_ready=lambda: write(greeting(settings)),
+        on_child_death=lambda child: take_jobs_back(settings, child, write) if child is worker else None,
+    ).run()
     write("Stopped.")
     return code
+
+
+def take_jobs_back(settings: Settings, dead: Child, write: Callable[[str], None]) -> None:
+    """Queue the jobs of a dead worker again at once; without Redis, other workers do it after the heartbeat ttl."""
+    assert dead.pid is not None
+    try:
+        with connect(settings) as redis:
+            taken = take_back_from_process(redis, os.uname().nodename, dead.pid)
+    except RedisError as error:
+        write(f"The jobs of {dead.name} (process {dead.pid}) will be taken back later: {error}")
+        return
+    if taken:
+        write(
+            f"Jobs of {dead.name} (process {dead.pid}): {len(taken.requeued)} queued again, "
+            f"{len(taken.suspects)} to be run apart, {len(taken.failed)} failed."
+        )
 
 
 def _environment(settings: Settings) -> dict[str, str]:
