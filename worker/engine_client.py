@@ -35,13 +35,14 @@ class Serving:
 class EngineClient:
     """An engine process and the thread that reads from it, so that the engine never waits for Redis."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: str = "worker.engine_process") -> None:
+        """`module` is run with Python; its argument is the descriptor of its end of the pipe."""
         ours, theirs = multiprocessing.Pipe()
         self._channel = Channel(ours)
         # Threads that spin while they wait starve each other as soon as anything else wants the cores.
         environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
-        command = [sys.executable, "-m", "worker.engine_process", str(theirs.fileno())]
-        self._process = subprocess.Popen(command, env=environment, pass_fds=[theirs.fileno()])  # noqa: S603  # our own module
+        command = [sys.executable, "-m", module, str(theirs.fileno())]
+        self._process = subprocess.Popen(command, env=environment, pass_fds=[theirs.fileno()])  # noqa: S603  # a module of ours
         theirs.close()
         self._left: deque[RowDone | RowFailed] = deque()
         self._completed: dict[str, int] = {}

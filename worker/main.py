@@ -3,6 +3,7 @@
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 import structlog
 from redis import Redis
@@ -27,7 +28,10 @@ ENGINE_LIVED_S = 60.0
 LONGEST_PAUSE_S = 5.0
 
 
-def main() -> int:
+StartEngine = Callable[[], EngineClient]
+
+
+def main(start_engine: StartEngine = EngineClient) -> int:
     """Run a worker until SIGTERM or SIGINT; returns the exit code."""
     try:
         settings = load_settings()
@@ -44,16 +48,16 @@ def main() -> int:
     except StoreUnsuitable as error:
         log.error("cannot use this redis", reason=str(error))
         return EXIT_REFUSED
-    return work_through_deaths(settings, redis)
+    return work_through_deaths(settings, redis, start_engine)
 
 
-def work_through_deaths(settings: Settings, redis: Redis) -> int:
+def work_through_deaths(settings: Settings, redis: Redis, start_engine: StartEngine) -> int:
     """Work, with a new engine whenever one dies; give up when they die again and again without having lived."""
     deaths = 0
     while True:
         started_at = time.monotonic()
         try:
-            work(settings, redis)
+            work(settings, redis, start_engine)
         except EngineRefused as error:
             log.error("cannot serve", reason=str(error))
             report_refusal(redis, unique_name(), str(error))
@@ -69,9 +73,9 @@ def work_through_deaths(settings: Settings, redis: Redis) -> int:
         time.sleep(min(LONGEST_PAUSE_S, 0.1 * 2 ** (deaths - 1)))
 
 
-def work(settings: Settings, redis: Redis) -> None:
+def work(settings: Settings, redis: Redis, start_engine: StartEngine) -> None:
     """Work with one engine until asked to stop. Raises `EngineRefused` and `EngineDied`."""
-    engine = EngineClient()
+    engine = start_engine()
     try:
         serving = engine.start(settings.engine_start_s)
         worker = BatchWorker(settings, redis, engine, serving, unique_name())
