@@ -98,13 +98,17 @@ def settings_for(model: Description, wish: Wish) -> list[Setting]:
     return [default, *sorted((s for s in chosen.values() if s != default), key=lambda s: s.passes)]
 
 
-def plan(settings: Sequence[Setting], images: int) -> list[Planned]:
+def plan(settings: Sequence[Setting], images: int, classes: int = 1) -> list[Planned]:
     """Every setting on `images` pictures, save those dearer than the first one, the model's default.
 
+    Numbers are rounded down to whole rounds of the classes where there is one: classes that are drawn more often
+    than others weigh in the Fréchet distance.
     A dearer one gets as many images as the price of the default buys, yet not fewer than FEWEST_IMAGES.
     """
     price = settings[0].passes * images
-    return [Planned(s, min(images, max(price // s.passes, FEWEST_IMAGES))) for s in settings]
+    some = [min(images, max(price // s.passes, FEWEST_IMAGES)) for s in settings]
+    even = [count - count % classes if count - count % classes >= FEWEST_IMAGES else count for count in some]
+    return [Planned(setting, count) for setting, count in zip(settings, even, strict=True)]
 
 
 def images_within(settings: Sequence[Setting], most: int, passes: float) -> int:

@@ -14,6 +14,7 @@ STYLES = {
     "unipc": ("#CC79A7", "D"),
     "heun": ("#666666", "v"),
 }
+TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 def save_plot(path: Path, quality: dict[str, Any]) -> None:
@@ -24,46 +25,45 @@ def save_plot(path: Path, quality: dict[str, Any]) -> None:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import NullLocator
 
     about, rows = quality["measured"], quality["settings"]
     scales = sorted({row["guidance_scale"] for row in rows})
-    figure = Figure(figsize=(1.5 + 4.5 * len(scales), 4.4), dpi=130, layout="constrained", facecolor="white")
+    figure = Figure(figsize=(2.8 + 4.2 * len(scales), 4.4), dpi=130, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(1, len(scales), sharey=True, squeeze=False)[0]
+    panels = figure.subplots(1, len(scales), sharex=True, sharey=True, squeeze=False)[0]
     floor = about["floor"][0]["frechet"]
     for panel, scale in zip(panels, scales, strict=True):
-        for sampler, (colour, marker) in STYLES.items():
+        for sampler in STYLES:
             chosen = [row for row in rows if (row["sampler"], row["guidance_scale"]) == (sampler, scale)]
-            if chosen:
-                _line(panel, sampler, sorted(chosen, key=lambda row: row["evaluations"]), floor, colour, marker)
-        panel.axhline(floor, color="black", linestyle="--", linewidth=1, label="held-out pictures")
+            _line(panel, sampler, sorted(chosen, key=lambda row: row["evaluations"]), floor)
+        panel.axhline(floor, color="black", linestyle="--", linewidth=1)
         panel.set(xscale="log", yscale="log", title=f"guidance {scale:g}" if scale != 1 else "no guidance")
-        ticks = sorted({row["evaluations"] for row in rows if row["guidance_scale"] == scale})
-        panel.set_xticks(_apart(ticks), [str(tick) for tick in _apart(ticks)])
-        panel.minorticks_off()
         panel.grid(alpha=0.3)
+    evaluations = sorted({row["evaluations"] for row in rows})
+    ticks = [tick for tick in TICKS if evaluations[0] <= tick <= evaluations[-1]]
+    panels[0].set_xticks(ticks, [str(tick) for tick in ticks])
+    panels[0].set_xlim(evaluations[0] / 1.4, evaluations[-1] * 1.4)
+    for panel in panels:
+        panel.xaxis.set_minor_locator(NullLocator())
     panels[0].set_ylabel("Fréchet distance in classifier features")
     figure.supxlabel("evaluations of the network for one picture (steps; heun takes 2 · steps - 1)", fontsize=10)
-    panels[-1].legend(frameon=False, fontsize=9)
+    shown = {row["sampler"] for row in rows}
+    handles = [Line2D([], [], color=c, marker=m, label=name) for name, (c, m) in STYLES.items() if name in shown]
+    handles.append(Line2D([], [], color="black", linestyle="--", label="held-out pictures"))
+    figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9)
     title = f"{about['model']}: {about['images']} pictures a point; hollow: fewer, corrected for their number"
     figure.suptitle(title, fontsize=10)
     replace_file(path, lambda part: figure.savefig(part, format="png"))
 
 
-def _line(panel: Any, sampler: str, rows: list[Row], floor: float, colour: str, marker: str) -> None:
+def _line(panel: Any, sampler: str, rows: list[Row], floor: float) -> None:
+    colour, marker = STYLES[sampler]
     x = [row["evaluations"] for row in rows]
     # Held-out pictures of the same number stand for what the number alone adds.
     y = [max(row["frechet"] if row["comparable"] else row["frechet_excess"] + floor, 1e-6) for row in rows]
     errors = [min(row["standard_error"]["frechet"], 0.9 * height) for row, height in zip(rows, y, strict=True)]
     faces = [colour if row["comparable"] else "white" for row in rows]
-    panel.errorbar(x, y, yerr=errors, color=colour, linewidth=1.5, capsize=2, label=sampler)
+    panel.errorbar(x, y, yerr=errors, color=colour, linewidth=1.5, capsize=2)
     panel.scatter(x, y, c=faces, edgecolors=colour, marker=marker, s=36, zorder=3)
-
-
-def _apart(ticks: list[int]) -> list[int]:
-    """Those of some rising numbers that stand far enough from the one before to be written on a log axis."""
-    kept: list[int] = []
-    for tick in ticks:
-        if not kept or tick >= 1.6 * kept[-1]:
-            kept.append(tick)
-    return kept

@@ -75,7 +75,7 @@ class Evaluation:
             EvaluationError, InvalidSampling: the model cannot do what is wished.
         """
         settings = settings_for(self.model, wish)
-        planned = plan(settings, self._images(wish, settings))
+        planned = plan(settings, self._images(wish, settings), len(self.model.class_names))
         self._make_rows(planned, wish)
         floors = {images: self._floor(images) for images in sorted({one.images for one in planned}, reverse=True)}
         quality: Quality = {

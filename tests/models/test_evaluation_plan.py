@@ -45,6 +45,12 @@ def test_dear_settings_get_fewer_images_and_say_so_by_their_number(model: Descri
     }
 
 
+def test_every_class_is_drawn_as_often_as_the_others_where_there_are_enough_images(model: Description) -> None:
+    settings = settings_for(model, Wish(samplers=("ddim",), steps=(1000,), guidance=(1.0,)))
+    assert [one.images for one in plan(settings, 100, classes=8)] == [96, 8]
+    assert [one.images for one in plan(settings, 100, classes=7)] == [98, 8]
+
+
 def test_a_budget_is_not_overrun_by_the_plan(model: Description) -> None:
     settings = settings_for(model, Wish(samplers=("ddim",), steps=(5, 14), guidance=(1.0,)))
     for budget in (1_000, 5_000):
