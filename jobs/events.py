@@ -38,7 +38,10 @@ class EventReader:
         try:
             yield
         finally:
-            task.cancel()
+            # redis-py loses a cancellation that comes together with an answer, so one may not be enough.
+            while not task.done():
+                task.cancel()
+                await asyncio.wait([task], timeout=0.1)
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
