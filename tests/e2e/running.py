@@ -72,7 +72,7 @@ def running(redis_url: str, log: Path, **settings: str) -> Iterator[RunningServi
             _wait_until_ready(service, log)
             yield service
         finally:
-            codes = [stop(process) for process in (api, worker)]
+            codes = [stop(process) for process in (service.api, service.worker)]
     assert codes == [0, 0], f"exit codes of API and worker: {codes}\n{log.read_text()}"
 
 
@@ -81,7 +81,7 @@ def stop(process: "subprocess.Popen[bytes]") -> int:
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
     try:
-        return process.wait(timeout=40)
+        return process.wait(timeout=60)
     except subprocess.TimeoutExpired:
         process.kill()
         return process.wait()
