@@ -26,6 +26,7 @@ ENGINE_TRIES = 10
 ENGINE_LIVED_S = 60.0
 """An engine that lived so long was not stillborn: the count of deaths in a row begins anew."""
 LONGEST_PAUSE_S = 5.0
+REDIS_PAUSE_S = 1.0
 
 
 StartEngine = Callable[[], EngineClient]
@@ -65,6 +66,10 @@ def work_through_deaths(settings: Settings, redis: Redis, start_engine: StartEng
         except EngineDied as error:
             deaths = 1 if time.monotonic() - started_at > ENGINE_LIVED_S else deaths + 1
             log.error("the engine died", reason=str(error), in_a_row=deaths)
+        except REDIS_DOWN as error:
+            log.warning("redis does not answer; starting again", reason=str(error))
+            time.sleep(REDIS_PAUSE_S)
+            continue
         else:
             return 0
         if deaths >= ENGINE_TRIES:

@@ -358,12 +358,20 @@ class BatchWorker(SimpleWorker):
     # The end
 
     def _hand_back(self, *, crashed: bool) -> None:
-        self._commit()  # what has ended, by success or on request, has ended
-        live = list(self._live.values())
-        if not live:
-            return
-        log.warning("giving jobs back", jobs=len(live), crashed=crashed)
-        self._forget(live, not_ours=give_back(self.connection, self.name, live, crashed=crashed))
+        """Commit what has ended and queue the rest again, when Redis answers; who is told to stop waits for nothing."""
+        while self._live:
+            try:
+                self._commit()
+                live = list(self._live.values())
+                if live:
+                    log.warning("giving jobs back", jobs=len(live), crashed=crashed)
+                    self._forget(live, not_ours=give_back(self.connection, self.name, live, crashed=crashed))
+            except REDIS_DOWN as error:
+                log.warning("redis does not answer", error=str(error), jobs_held=len(self._live))
+                if self._stop_signals:
+                    log.warning("leaving; other workers will take the jobs back", jobs=len(self._live))
+                    return
+                time.sleep(0.5)
 
     def _say_goodbye(self) -> None:
         try:
