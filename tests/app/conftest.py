@@ -8,6 +8,7 @@ from redis import Redis
 
 from app.main import create_app
 from jobs.settings import Settings
+from service.redis_server import RedisServer
 from tests import cards
 
 
@@ -24,11 +25,17 @@ def settings(redis_url: str) -> Settings:
     return Settings(redis_url=redis_url)
 
 
-@pytest.fixture
-def empty(settings: Settings) -> Iterator[TestClient]:
-    """The API before any worker has come."""
-    with TestClient(create_app(settings)) as client:
+@pytest.fixture(scope="session")
+def started(redis_server: RedisServer) -> Iterator[TestClient]:
+    """One API for all tests; it keeps nothing between two calls."""
+    with TestClient(create_app(Settings(redis_url=redis_server.url))) as client:
         yield client
+
+
+@pytest.fixture
+def empty(redis: Redis, started: TestClient) -> TestClient:
+    """The API before any worker has come."""
+    return started
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ def test_the_cleaning_lock_is_held_by_one_and_for_seconds(queue: ServiceQueue) -
     assert queue.acquire_maintenance_lock()
     assert not queue.acquire_maintenance_lock()
     left = queue.connection.pttl(queue.registry_cleaning_key)
-    assert 0 < left <= MAINTENANCE_LOCK_S * 1000  # type: ignore[operator]
+    assert 0 < left <= MAINTENANCE_LOCK_S * 1000
 
 
 def test_the_cleaning_lock_of_one_queue_does_not_hold_another(queue: ServiceQueue, redis: Redis) -> None:

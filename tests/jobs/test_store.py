@@ -99,9 +99,9 @@ def proof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     assert "unfog_trap" not in sys.modules
 
 
-def forged(**fields: Any) -> dict[str, Any]:
+def forged(**fields: Any) -> Any:
     """The hash of a good job, with changes; None takes a field out."""
-    call = ["unfog.generate", None, [], {"spec": a_spec(seed=7).model_dump_json()}]
+    call: list[Any] = ["unfog.generate", None, [], {"spec": a_spec(seed=7).model_dump_json()}]
     whole = {
         "data": zlib.compress(json.dumps(call).encode()),
         "meta": JobMeta(total=100).model_dump_json(),
@@ -122,7 +122,7 @@ def test_the_forged_hashes_below_are_bad_for_one_reason_each(with_store: Any, re
     assert get(with_store, JOB_ID).spec.seed == 7
 
 
-def foreign_hashes(proof: Path) -> dict[str, dict[str, Any]]:
+def foreign_hashes(proof: Path) -> dict[str, Any]:
     pickled = pickle.dumps(Payload(proof))
     spec = json.loads(a_spec(seed=7).model_dump_json())
     return {
