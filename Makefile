@@ -8,7 +8,7 @@ ARGS ?=
 UV := uv==0.13.9
 SUITED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
 
-.PHONY: help serve test check train lock clean
+.PHONY: help serve test check chaos train lock clean
 .DEFAULT_GOAL := help
 
 # An environment that is there is asked first. Found by running, since a shim may stand for no Python at all.
@@ -47,6 +47,10 @@ check: ## What CI runs: style, types, imports, tests.
 train: ## Train a model: make train ARGS='--data pictures --out runs/mine --minutes 60'
 	$(call environment,api worker redis train)
 	@exec $(VENV)/bin/unfog train $(ARGS)
+
+chaos: ## Kill workers, engines, Redis and the API for a quarter of an hour; prints a table.
+	$(call environment,api worker redis train dev)
+	@exec $(VENV)/bin/python -m tests.chaos $(ARGS)
 
 lock: ## Bring requirements.lock in line with pyproject.toml; ARGS=--upgrade takes newer releases.
 	$(call environment,dev)

@@ -3,6 +3,7 @@
 What the chaos is about, the books, is on the other side of the pipe and real.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -58,10 +59,8 @@ def main() -> int:
         signal.signal(number, signal.SIG_IGN)
     channel = Channel(Connection(int(sys.argv[1])))
     channel.send({"op": "ready", "cards": [CARD.model_dump(mode="json")], "engines": {CARD.id: "clockwork"}})
-    try:
+    with contextlib.suppress(EOFError, OSError):
         run(channel)
-    except (EOFError, OSError):
-        pass
     return 0
 
 

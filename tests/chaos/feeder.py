@@ -42,6 +42,8 @@ class Feeder:
     backlog: int = 40
     ttl_s: int = TTL_S
     through_api: bool = True
+    keyed: bool = True
+    """Whether submissions carry an Idempotency-Key, which Redis keeps for a day."""
     accepted: list[str] = field(default_factory=list)
     canceled: set[str] = field(default_factory=set)
     poisoned: set[str] = field(default_factory=set)
@@ -157,7 +159,7 @@ class Feeder:
         sampler = catalogue.find(None).sampler(spec.sampler)
         assert sampler is not None
         promise = Idempotency(key, hashlib.sha256(request.model_dump_json().encode()).hexdigest())
-        return (await store.submit(spec, evaluations(spec, sampler), promise)).id
+        return (await store.submit(spec, evaluations(spec, sampler), promise if self.keyed else None)).id
 
     async def _cancel(self, job_id: str, how: str, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
