@@ -358,7 +358,7 @@ class BatchWorker(SimpleWorker):
     # The end
 
     def _hand_back(self, *, crashed: bool) -> None:
-        """Commit what has ended and queue the rest again, when Redis answers; who is told to stop waits for nothing."""
+        """Commit what has ended and queue the rest again, once Redis answers; told to stop, wait for nothing."""
         while self._live:
             try:
                 self._commit()
