@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
@@ -101,6 +101,13 @@ async def read_refusals(redis: AsyncRedis) -> tuple[str, ...]:
     return tuple(sorted({reason.decode() for reason in reasons}))
 
 
+def _card(raw: bytes) -> ModelCard | None:
+    try:
+        return ModelCard.model_validate_json(raw)
+    except ValidationError:
+        return None  # from a worker of another release; its own API knows it
+
+
 async def read_catalogue(redis: AsyncRedis) -> Catalogue:
     """The catalogue as Redis has it now: two round trips."""
     async with redis.pipeline(transaction=False) as pipe:
@@ -109,7 +116,7 @@ async def read_catalogue(redis: AsyncRedis) -> Catalogue:
         raw, default = await pipe.execute()
     # A hash has no order of its own; people get the default first.
     names = sorted(raw, key=lambda name: (name != default, name))
-    models = {name.decode(): ModelCard.model_validate_json(raw[name]) for name in names}
+    models = {name.decode(): card for name in names if (card := _card(raw[name])) is not None}
     now = time.time()
     async with redis.pipeline(transaction=False) as pipe:
         for name in models:

@@ -26,8 +26,8 @@ def connect_async(settings: Settings) -> AsyncRedis:
         settings.redis_url.get_secret_value(),
         max_connections=API_CONNECTIONS,
         timeout=2,
-        socket_timeout=2.0,
-        socket_connect_timeout=1.0,
+        socket_timeout=0.9,
+        socket_connect_timeout=0.9,
         # One more try, for a connection that went stale in the pool. Not after a timeout: a caller has waited
         # long enough, and the command may have been carried out.
         retry=AsyncRetry(ConstantBackoff(0.05), 1, (RedisConnectionError,)),

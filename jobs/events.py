@@ -12,7 +12,8 @@ from redis.exceptions import RedisError
 from jobs import keys
 
 STREAM_LENGTH = 10_000
-BLOCK_MS = 1000
+BLOCK_MS = 400
+"""Below the socket timeout of the API's client."""
 
 
 def publish_ended(pipeline: Any, job_id: str) -> None:

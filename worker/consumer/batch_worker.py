@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 from redis import Redis
+from redis.exceptions import ResponseError
 from rq import SimpleWorker, worker_registration
 from rq.command import parse_payload
 from rq.job import Job
@@ -24,7 +25,7 @@ from rq.worker import WorkerStatus
 
 from jobs import keys
 from jobs.catalogue import announce, withdraw
-from jobs.connection import REDIS_DOWN
+from jobs.connection import REDIS_DOWN, takes_no_writes
 from jobs.queue import ServiceJob, ServiceQueue
 from jobs.record import Failure
 from jobs.recovery import alive_key, take_back_overdue, worker_name
@@ -145,6 +146,10 @@ class BatchWorker(SimpleWorker):
                 try:
                     self._turn()
                 except REDIS_DOWN as error:
+                    self._wait_for_redis(error)
+                except ResponseError as error:
+                    if not takes_no_writes(error):
+                        raise
                     self._wait_for_redis(error)
         except EngineDied:
             self._hand_back(crashed=True)
