@@ -71,6 +71,7 @@ class BatchWorker(SimpleWorker):
         self._stop_signals = 0
         self._drain_until: float | None = None
         self._beat_at = self._scan_at = 0.0
+        self._turned_at = time.time()
         self._suspended = self._isolating = False
         # After a start, or after Redis was away, others may only have been kept from breathing.
         self._no_taking_back_until = time.monotonic() + settings.heartbeat_ttl_s
@@ -159,6 +160,7 @@ class BatchWorker(SimpleWorker):
         return True
 
     def _turn(self) -> None:
+        self._notice_standstill()
         self._collect()
         self._commit()
         self._obey_stops()
@@ -170,6 +172,14 @@ class BatchWorker(SimpleWorker):
         if self._stop_signals or self._suspended or not self._claim():
             self._engine.wait(POLL_S)
         self._require_progress()
+
+    def _notice_standstill(self) -> None:
+        """After this process stood still, frozen or on a machine asleep, others may have too: let them breathe."""
+        moment = time.time()
+        if moment - self._turned_at > self._settings.heartbeat_ttl_s:
+            self._beat_at = 0.0
+            self._no_taking_back_until = time.monotonic() + self._settings.heartbeat_ttl_s
+        self._turned_at = moment
 
     def _wait_for_redis(self, error: Exception) -> None:
         # The engine computes on meanwhile; what it finishes is bounded by the jobs that are held.
