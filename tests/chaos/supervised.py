@@ -70,12 +70,14 @@ def _service(folder: Path) -> Iterator[Stage]:
     binary, port = find_redis_server(), free_port()
     assert binary is not None
     server = RedisServer(binary, folder / "state" / "redis")
+    tiny = write_model(folder / "tiny-8")
+    (tiny / "model_index.json").write_text('{"_class_name": "DDPMPipeline"}')
     own = {name: value for name, value in os.environ.items() if not name.startswith("UNFOG_")}
     own |= {"UNFOG_STATE_DIR": str(folder / "state"), "UNFOG_PORT": str(port), "OMP_NUM_THREADS": "1"}
     own |= {
         "UNFOG_BATCHING": "fast",
         "UNFOG_TORCH_THREADS": "1",
-        "UNFOG_MODELS": str(write_model(folder / "tiny-8")),
+        "UNFOG_MODELS": str(tiny),
     }
     with (folder / "serve.log").open("ab") as out:
         command = [str(Path(sys.executable).with_name("unfog")), "serve"]
