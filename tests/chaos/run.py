@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.chaos.faults import Faults
 from tests.chaos.feeder import Feeder
 from tests.chaos.stage import stage
-from tests.chaos.verdict import Verdict, judge, wait_for_the_end
+from tests.chaos.verdict import Verdict, judge, wait_for_the_end, wait_until_cancelled_jobs_expire
 
 UNSUPERVISED_LIMIT_S = 11.0
 """The heartbeat ttl of these runs, a round of maintenance and the whole seconds that RQ counts in."""
@@ -32,10 +32,12 @@ class Plan:
     poisons: int
     pause_s: tuple[float, float]
     end_s: float
+    wait_for_tidying: bool
+    """Whether to wait, a minute at most, until jobs that RQ's tools cancelled have a time to live too."""
 
 
-SHORT = Plan(2, 60, 2, 1, 1, 1, 5.0, 0, 1, 1, (0.2, 1.0), 60.0)
-LONG = Plan(3, 2000, 50, 15, 10, 5, 30.0, 5, 5, 1, (0.5, 4.0), 600.0)
+SHORT = Plan(2, 60, 2, 1, 1, 1, 5.0, 0, 1, 1, (0.2, 1.0), 60.0, wait_for_tidying=False)
+LONG = Plan(3, 2000, 50, 15, 10, 5, 30.0, 5, 5, 1, (0.5, 4.0), 600.0, wait_for_tidying=True)
 
 
 @dataclass
@@ -67,7 +69,9 @@ def run(plan: Plan, seed: int, folder: Path, module: str, **settings: str) -> Ou
         feeder.join()
         wait_for_the_end(on, feeder, plan.end_s)
         faults.settle()
-        verdict = judge(on, feeder)
+        if plan.wait_for_tidying:
+            wait_until_cancelled_jobs_expire(on.redis)
+        verdict = judge(on, feeder, cancelled_expire=plan.wait_for_tidying)
         verdict.problems += faults.problems
         return Outcome(seed, faults, feeder, verdict, time.monotonic() - begun, Counter(on.ended_by_themselves))
 

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from redis import Redis
@@ -62,19 +62,22 @@ def wait_for_the_end(stage: Stage, feeder: Feeder, limit_s: float) -> None:
         raise AssertionError(f"{len(open_jobs)} jobs did not end, among them {states}") from error
 
 
-def judge(stage: Stage, feeder: Feeder) -> Verdict:
-    """Look at every accepted job and at every key."""
+def judge(stage: Stage, feeder: Feeder, *, cancelled_expire: bool) -> Verdict:
+    """Look at every accepted job and at every key. `cancelled_expire`: also what RQ's tools cancelled has a ttl."""
     verdict = Verdict()
+    pictures: dict[str, set[str]] = defaultdict(set)
+    for key in stage.redis.scan_iter("unfog:picture:*", count=10_000):
+        pictures[key.decode().split(":")[2]].add(key.decode())
     for job_id in feeder.accepted:
-        _judge_job(stage.redis, feeder, job_id, verdict)
+        _judge_job(stage.redis, feeder, job_id, pictures[job_id], verdict)
     # Executions of the dead expire by themselves; those of the living must have been removed.
     until(lambda: not stage.redis.keys("rq:execution:*"), "executions are gone", HEARTBEAT_TTL_S + 20)
-    verdict.problems += _left_behind(stage.redis)
+    verdict.problems += _left_behind(stage.redis, cancelled_expire)
     verdict.problems += _uncounted(stage.redis)
     return verdict
 
 
-def _judge_job(redis: Redis, feeder: Feeder, job_id: str, verdict: Verdict) -> None:
+def _judge_job(redis: Redis, feeder: Feeder, job_id: str, stored: set[str], verdict: Verdict) -> None:
     raw = redis.hgetall(f"rq:job:{job_id}")
     if not raw:
         verdict.lost += 1
@@ -85,8 +88,6 @@ def _judge_job(redis: Redis, feeder: Feeder, job_id: str, verdict: Verdict) -> N
     results = [entry[b"type"] for _, entry in redis.xrange(f"rq:results:{job_id}")]
     verdict.outcomes[status] += 1
     verdict.crashes[meta.crashes] += 1
-    if redis.ttl(job.key) < 0 and status != "canceled":  # those are given a ttl within the minute
-        verdict.problems.append(f"{job_id} is {status} and has no ttl")
     if job_id in feeder.poisoned:
         if status != "failed" or meta.failure is None or meta.failure.code != "worker_died":
             verdict.problems.append(f"the poisonous job is {status}: {meta.failure}")
@@ -101,20 +102,20 @@ def _judge_job(redis: Redis, feeder: Feeder, job_id: str, verdict: Verdict) -> N
         verdict.problems.append(f"{job_id} has results {results}")
     images = spec_of(job).num_images
     executions = {picture.key.split(":")[3] for picture in meta.pictures}
-    stored = {key.decode() for key in redis.scan_iter(f"unfog:picture:{job_id}:*", count=10_000)}
     if len(meta.pictures) != images or len(executions) != 1 or not stored >= {p.key for p in meta.pictures}:
         verdict.problems.append(f"{job_id} has not exactly one set of pictures: {meta.pictures}")
     verdict.spare_picture_sets += len({key.split(":")[3] for key in stored}) - 1
 
 
-def _left_behind(redis: Redis) -> list[str]:
+def _left_behind(redis: Redis, cancelled_expire: bool) -> list[str]:
     problems = []
     for key in sorted(redis.scan_iter(count=10_000)):
         name = key.decode()
         if name.startswith(("rq:wip:", "rq:queue:", "rq:execution:", "rq:executions:")):
             problems.append(f"{name} is left: nothing runs and nothing waits")
         elif redis.ttl(key) == -1 and not any(re.fullmatch(pattern, name) for pattern in WITHOUT_TTL):
-            if name.startswith("rq:job:") and redis.hget(name, "status") == b"canceled":
+            is_job = name.startswith("rq:job:")
+            if is_job and not cancelled_expire and redis.hget(name, "status") == b"canceled":
                 continue
             problems.append(f"{name} has no ttl")
     return problems
