@@ -8,35 +8,33 @@ Every override says why it is there.
 import os
 import time
 from collections import deque
-from dataclasses import asdict
 from types import FrameType
 from typing import Any
 
 import structlog
 from redis import Redis
 from redis.exceptions import ResponseError
-from rq import SimpleWorker, worker_registration
+from rq import SimpleWorker
 from rq.command import parse_payload
 from rq.job import Job
-from rq.suspension import WORKERS_SUSPENDED
 from rq.timeouts import TimerDeathPenalty
 from rq.utils import now
 from rq.worker import WorkerStatus
 
-from jobs import keys
 from jobs.catalogue import announce, withdraw
 from jobs.connection import REDIS_DOWN, takes_no_writes
 from jobs.queue import ServiceJob, ServiceQueue
 from jobs.record import Failure
-from jobs.recovery import alive_key, take_back_overdue, worker_name
+from jobs.recovery import alive_key, worker_name
 from jobs.settings import Settings
-from jobs.tidying import expire_canceled, forget_dead_workers
-from jobs.work import recount
 from worker import png
 from worker.consumer.claim import Claimed, claim
 from worker.consumer.commit import commit, give_back, store_pictures
 from worker.consumer.execution import LiveJob
+from worker.consumer.heartbeat import breathe
 from worker.consumer.intake import Intake, Popped
+from worker.consumer.isolation import Isolation
+from worker.consumer.upkeep import Upkeep
 from worker.engine_client import EngineClient, EngineDied, Serving
 from worker.row import RowDone, RowFailed
 
@@ -45,10 +43,6 @@ SCAN_S = 0.05
 """How often a busy worker looks for more."""
 IDLE_BLOCK_S = 1
 MAINTENANCE_S = 3
-MAINTENANCE_LOCK_S = 10
-RECORD_TTL_S = 60
-"""How long RQ keeps the record of a worker that has stopped breathing."""
-
 log = structlog.get_logger()
 
 
@@ -72,7 +66,7 @@ class BatchWorker(SimpleWorker):
         self._drain_until: float | None = None
         self._beat_at = self._scan_at = 0.0
         self._turned_at = time.time()
-        self._suspended = self._isolating = False
+        self._suspended = False
         # After a start, or after Redis was away, others may only have been kept from breathing.
         self._no_taking_back_until = time.monotonic() + settings.heartbeat_ttl_s
         super().__init__(
@@ -83,6 +77,8 @@ class BatchWorker(SimpleWorker):
             maintenance_interval=MAINTENANCE_S,
             serializer="rq.serializers.JSONSerializer",
         )
+        self._upkeep = Upkeep(redis, self._intake.queues, name)
+        self._isolation = Isolation(redis, self._intake, name, settings.heartbeat_ttl_s)
 
     # What RQ decides otherwise
 
@@ -108,33 +104,9 @@ class BatchWorker(SimpleWorker):
             self.request_stop()
 
     def clean_registries(self) -> None:
-        """Take back what silent workers hold; RQ's own way asks each queue in turn and knows no suspects."""
+        """Our own upkeep in place of RQ's, which asks each queue in turn and knows no suspects."""
         self.last_cleaned_at = now()  # type: ignore[assignment]  # RQ declares it None
-        if not self.connection.set(keys.MAINTENANCE_LOCK, self.name, nx=True, ex=MAINTENANCE_LOCK_S):
-            return
-        if time.monotonic() > self._no_taking_back_until:
-            taken = take_back_overdue(self.connection, self.queue_names())
-            if taken:
-                log.warning("took back jobs of silent workers", **asdict(taken))
-        self._tidy()
-        self.connection.delete(keys.MAINTENANCE_LOCK)
-
-    def _tidy(self) -> None:
-        queues = self._intake.queues
-        moment = int(time.time())
-        with self.connection.pipeline(transaction=False) as pipe:
-            for queue in queues:
-                pipe.zremrangebyscore(queue.finished_job_registry.key, 0, moment)
-                pipe.zremrangebyscore(queue.failed_job_registry.key, 0, moment)
-                pipe.llen(queue.intermediate_queue_key)
-            stuck = pipe.execute()[2::3]
-        for queue, length in zip(queues, stuck, strict=True):
-            if length:
-                queue.intermediate_queue.cleanup(self, queue)
-        started = [queue.started_job_registry.key for queue in queues]
-        if recount(self.connection, self.queue_keys(), started):
-            forget_dead_workers(self.connection, self.queue_names())
-            expire_canceled(self.connection, self.queue_names())
+        self._upkeep.run(take_back=time.monotonic() > self._no_taking_back_until)
 
     # The loop
 
@@ -208,16 +180,13 @@ class BatchWorker(SimpleWorker):
         if not idle and time.monotonic() - self._scan_at < SCAN_S:
             return False
         self._scan_at = time.monotonic()
-        if self._isolating:
-            # A suspect runs among suspects only: the batch empties first, then fills with them alone.
+        if self._isolation.active:
             return idle and self._claim_suspects()
         popped = self._intake.take(sum(one.spec.num_images for one in self._live.values()))
         if popped:
             self._begin_all(popped)
-        elif idle:
-            self._isolating = self._may_isolate()
-            if not self._isolating:
-                self._intake.wait_for_bell(IDLE_BLOCK_S)
+        elif idle and not self._isolation.begin_if_needed():
+            self._intake.wait_for_bell(IDLE_BLOCK_S)
         return bool(popped)
 
     def _begin_all(self, popped: Popped) -> list[Claimed]:
@@ -233,8 +202,7 @@ class BatchWorker(SimpleWorker):
     def _claim_suspects(self) -> bool:
         first = self._begin_all(self._intake.take_suspect())
         if not first:
-            self._isolating = False
-            self.connection.delete(keys.SUSPECTS_LOCK)
+            self._isolation.end()
             return False
         company = first[0].meta.group
         while company > 1 and (popped := self._intake.take_suspect()):
@@ -242,13 +210,6 @@ class BatchWorker(SimpleWorker):
             company -= 1
         log.warning("running suspects", jobs=len(self._live))
         return True
-
-    def _may_isolate(self) -> bool:
-        """Whether suspects wait and this worker is the one to run them."""
-        if not self._intake.suspects_waiting():
-            return False
-        ttl_s = self._settings.heartbeat_ttl_s
-        return bool(self.connection.set(keys.SUSPECTS_LOCK, self.name, nx=True, ex=ttl_s))
 
     def _begin(self, claimed: Claimed) -> None:
         model = claimed.spec.model
@@ -327,42 +288,18 @@ class BatchWorker(SimpleWorker):
         """Heartbeats of the worker and all its executions, their progress, and who has lost us a job."""
         self._beat_at = time.monotonic()
         live = list(self._live.values())
-        done = self._engine.completed()
-        ttl_s = self._settings.heartbeat_ttl_s
-        with self.connection.pipeline() as pipe:
-            pipe.set(alive_key(self.name), 1, ex=ttl_s)
-            self.heartbeat(RECORD_TTL_S, pipeline=pipe)
-            pipe.exists(WORKERS_SUSPENDED)
-            for one in live:
-                pipe.hmget(one.job.key, "status", "worker_name")
-                one.execution.heartbeat(one.job.started_job_registry, ttl_s, pipeline=pipe)
-            answers = pipe.execute()
-        self._register_again_if_forgotten(answers[1])
-        head = 5
-        self._suspended = bool(answers[head - 1])
-        stride = (len(answers) - head) // len(live) if live else 0
-        for n, one in enumerate(live):
-            status, worker = answers[head + n * stride]
-            if (status, worker) != (b"started", self.name.encode()):
-                one.stopped = True
-                self._engine.remove(one.key)
+        done, ttl_s = self._engine.completed(), self._settings.heartbeat_ttl_s
+        breath = breathe(self, live, ttl_s)
+        self._suspended = breath.suspended
+        for one in breath.lost:
+            one.stopped = True
+            self._engine.remove(one.key)
         announce(self.connection, self.name, self._serving.cards, ttl_s)
         self._write_progress([one for one in live if not one.ended], done)
-        if self._isolating:
-            self.connection.set(keys.SUSPECTS_LOCK, self.name, xx=True, ex=ttl_s)
-        else:
-            self._isolating = self._may_isolate()
+        self._isolation.keep()
+        self._isolation.begin_if_needed()
         if self.pubsub_thread is None or not self.pubsub_thread.is_alive():
             self.subscribe()
-
-    def _register_again_if_forgotten(self, fields_added: int) -> None:
-        # A heartbeat that had to create its field says that Redis has lost this worker's record.
-        if fields_added:
-            with self.connection.pipeline() as pipe:
-                pipe.hset(self.key, mapping=self.serialize())
-                worker_registration.register(self, pipe)
-                pipe.expire(self.key, RECORD_TTL_S)
-                pipe.execute()
 
     def _write_progress(self, live: list[LiveJob], done: Any) -> None:
         with self.connection.pipeline(transaction=False) as pipe:
@@ -392,8 +329,7 @@ class BatchWorker(SimpleWorker):
         try:
             withdraw(self.connection, self.name, self._cards)
             self.connection.delete(alive_key(self.name))
-            if self._isolating:
-                self.connection.delete(keys.SUSPECTS_LOCK)
+            self._isolation.end()
             self.teardown()
         except REDIS_DOWN:
             log.warning("redis does not answer; the worker's record will expire by itself")

@@ -1,0 +1,51 @@
+"""Heartbeats of a worker and of all its executions in one round trip, and what is learned from the answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rq import SimpleWorker, worker_registration
+from rq.suspension import WORKERS_SUSPENDED
+
+from jobs.recovery import alive_key
+from worker.consumer.execution import LiveJob
+
+RECORD_TTL_S = 60
+"""How long RQ keeps the record of a worker that has stopped breathing."""
+
+
+@dataclass(frozen=True)
+class Breath:
+    """What the answers say: whether `rq suspend` was called, and which jobs are no longer this worker's."""
+
+    suspended: bool
+    lost: tuple[LiveJob, ...]
+
+
+def breathe(worker: SimpleWorker, live: Sequence[LiveJob], ttl_s: int) -> Breath:
+    """Prolong the worker's and its executions' lives by `ttl_s`."""
+    with worker.connection.pipeline() as pipe:
+        pipe.set(alive_key(worker.name), 1, ex=ttl_s)
+        record = len(pipe)
+        worker.heartbeat(RECORD_TTL_S, pipeline=pipe)
+        suspended = len(pipe)
+        pipe.exists(WORKERS_SUSPENDED)
+        owners = []
+        for one in live:
+            owners.append(len(pipe))
+            pipe.hmget(one.job.key, "status", "worker_name")
+            one.execution.heartbeat(one.job.started_job_registry, ttl_s, pipeline=pipe)
+        answers = pipe.execute()
+    if answers[record]:
+        # The heartbeat had to create its field: Redis has lost this worker's record.
+        _register_again(worker)
+    ours = [b"started", worker.name.encode()]
+    lost = tuple(one for one, n in zip(live, owners, strict=True) if answers[n] != ours)
+    return Breath(bool(answers[suspended]), lost)
+
+
+def _register_again(worker: SimpleWorker) -> None:
+    with worker.connection.pipeline() as pipe:
+        pipe.hset(worker.key, mapping=worker.serialize())
+        worker_registration.register(worker, pipe)
+        pipe.expire(worker.key, RECORD_TTL_S)
+        pipe.execute()
