@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
+
 from models.animation import animate, frame_indices
 from models.folder import Model, load_model
 from models.generate import to_uint8
 from models.latents import starting_noise
 from models.samplers import SamplerTable, compile_table, update
-from torch import Tensor
 
 HERE = Path(__file__).resolve().parent
 ACROSS, DOWN, STEPS, SCALE = 8, 3, 50, 2
