@@ -18,6 +18,7 @@ from tests.models.small_model import write_model
 
 STOCK_RQ_S = 811
 """Measured once: RQ 3.0.0 with its defaults, a worker killed with a job in it."""
+UNSUPERVISED_LIMIT_S = 10.0
 SUPERVISED_LIMIT_S = 1.0
 MEMORY_SLACK_BYTES = 256 * 1024
 
@@ -56,7 +57,8 @@ def _kills(told: argparse.Namespace, folder: Path) -> list[str]:
         settings, module = {"models": str(write_model(place / "tiny-8"))}, "tests.chaos.poisoned_engine"
     outcome = run(LONG if told.plan == "long" else SHORT, told.seed, place, module, **settings)
     _print_kills(outcome, told.engine)
-    return outcome.verdict.problems
+    late = [r for r in outcome.faults.recoveries if r.undisturbed and r.queued_s > UNSUPERVISED_LIMIT_S]
+    return outcome.verdict.problems + [f"jobs were queued again only after {r.queued_s:.1f} s" for r in late]
 
 
 def _print_kills(outcome: Outcome, engine: str) -> None:
@@ -73,15 +75,17 @@ def _print_kills(outcome: Outcome, engine: str) -> None:
     _row("jobs that saw 0, 1, 2, ... crashes", ", ".join(str(n) for _, n in sorted(verdict.crashes.items())))
     _row("workers that ended by themselves", sum(outcome.ended_by_themselves.values()))
     _row("engine gone after its worker's kill, most", f"{max(faults.engine_end_s, default=0):.1f} s")
-    _print_recoveries("", faults.recoveries)
+    storm = [r for r in faults.recoveries if not r.undisturbed]
+    _print_recoveries("killed while other faults go on", storm)
+    _print_recoveries("killed while all else is well", [r for r in faults.recoveries if r.undisturbed])
     _row("stock RQ 3.0.0, default settings: queued again", f"{STOCK_RQ_S} s")
 
 
 def _print_recoveries(head: str, recoveries: list[Recovery]) -> None:
     queued, running = [r.queued_s for r in recoveries], [r.running_s for r in recoveries]
     if recoveries:
-        _row(f"{head}all jobs of a killed worker queued again, median and most", _spread(queued))
-        _row(f"{head}all running again, median and most", _spread(running))
+        _row(f"{head} ({len(recoveries)} times): all its jobs queued again, median and most", _spread(queued))
+        _row(f"{head}: all running again or done, median and most", _spread(running))
 
 
 def _spread(seconds: list[float]) -> str:
@@ -90,7 +94,7 @@ def _spread(seconds: list[float]) -> str:
 
 def _supervised(folder: Path) -> list[str]:
     recoveries = measure_supervised(_made(folder / "supervised"))
-    _print_recoveries("under the supervisor: ", recoveries)
+    _print_recoveries("killed under the supervisor", recoveries)
     late = [r for r in recoveries if r.queued_s > SUPERVISED_LIMIT_S]
     return [f"under the supervisor jobs were queued again only after {r.queued_s:.1f} s" for r in late]
 

@@ -12,9 +12,6 @@ from tests.chaos.feeder import Feeder
 from tests.chaos.stage import stage
 from tests.chaos.verdict import Verdict, judge, wait_for_the_end, wait_until_cancelled_jobs_expire
 
-UNSUPERVISED_LIMIT_S = 11.0
-"""The heartbeat ttl of these runs, a round of maintenance and the whole seconds that RQ counts in."""
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -30,14 +27,16 @@ class Plan:
     cleanups: int
     api_kills: int
     poisons: int
+    quiet_kills: int
+    """Kills at the end, one at a time, for clean figures."""
     pause_s: tuple[float, float]
     end_s: float
     wait_for_tidying: bool
     """Whether to wait, a minute at most, until jobs that RQ's tools cancelled have a time to live too."""
 
 
-SHORT = Plan(2, 60, 2, 1, 1, 1, 5.0, 0, 1, 1, (0.2, 1.0), 60.0, wait_for_tidying=False)
-LONG = Plan(3, 2000, 50, 15, 10, 5, 30.0, 5, 5, 1, (0.5, 4.0), 600.0, wait_for_tidying=True)
+SHORT = Plan(2, 60, 2, 1, 1, 1, 5.0, 0, 1, 1, 0, (0.2, 1.0), 60.0, wait_for_tidying=False)
+LONG = Plan(3, 2000, 50, 15, 10, 5, 30.0, 5, 5, 1, 5, (0.5, 4.0), 600.0, wait_for_tidying=True)
 
 
 @dataclass
@@ -58,7 +57,7 @@ def run(plan: Plan, seed: int, folder: Path, module: str, **settings: str) -> Ou
     begun = time.monotonic()
     with stage(folder, plan.workers, module, api=plan.api_kills > 0, **settings) as on:
         feeder = Feeder(on, random.Random(seed + 1), plan.jobs, through_api=on.api is not None)
-        faults = Faults(on, rng, UNSUPERVISED_LIMIT_S)
+        faults = Faults(on, rng)
         feeder.start()
         for do in _shuffled(plan, rng, faults, feeder):
             if feeder.error is not None:
@@ -86,4 +85,5 @@ def _shuffled(plan: Plan, rng: random.Random, faults: Faults, feeder: Feeder) ->
     todo += [lambda: feeder.accepted.append(faults.kill_api_before_it_answers())] * plan.api_kills
     rng.shuffle(todo)
     # The poison early: finding it takes several deaths, and those should meet the other faults.
-    return [*[lambda: feeder.poison()] * plan.poisons, *todo]
+    quiet = [faults.kill_worker_alone] * plan.quiet_kills
+    return [*[lambda: feeder.poison()] * plan.poisons, *todo, *quiet]

@@ -51,7 +51,7 @@ def _kill(on: Stage) -> Recovery:
     until(lambda: _open(on.redis) == 0, "all jobs end", 300, every_s=0.2)
     states = {on.state_of(job_id)[0] for job_id in held}
     assert states == {"finished"}, states
-    return Recovery(len(held), queued_s, running_s)
+    return Recovery(len(held), queued_s, running_s, undisturbed=True)
 
 
 def _open(redis: Redis) -> int:

@@ -72,7 +72,7 @@ def judge(stage: Stage, feeder: Feeder, *, cancelled_expire: bool) -> Verdict:
         _judge_job(stage.redis, feeder, job_id, pictures[job_id], verdict)
     # Executions of the dead expire by themselves; those of the living must have been removed.
     until(lambda: not stage.redis.keys("rq:execution:*"), "executions are gone", HEARTBEAT_TTL_S + 20)
-    verdict.problems += _left_behind(stage.redis, cancelled_expire)
+    verdict.problems += _left_behind(stage.redis, feeder.canceled, cancelled_expire)
     verdict.problems += _uncounted(stage.redis)
     return verdict
 
@@ -107,10 +107,12 @@ def _judge_job(redis: Redis, feeder: Feeder, job_id: str, stored: set[str], verd
     verdict.spare_picture_sets += len({key.split(":")[3] for key in stored}) - 1
 
 
-def _left_behind(redis: Redis, cancelled_expire: bool) -> list[str]:
+def _left_behind(redis: Redis, canceled: set[str], cancelled_expire: bool) -> list[str]:
     problems = []
     for key in sorted(redis.scan_iter(count=10_000)):
         name = key.decode()
+        if name.startswith("rq:executions:") and name.rpartition(":")[2] in canceled and redis.ttl(key) > 0:
+            continue  # RQ's cancel leaves it to the worker, which may die first; it expires
         if name.startswith(("rq:wip:", "rq:queue:", "rq:execution:", "rq:executions:")):
             problems.append(f"{name} is left: nothing runs and nothing waits")
         elif redis.ttl(key) == -1 and not any(re.fullmatch(pattern, name) for pattern in WITHOUT_TTL):
