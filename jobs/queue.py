@@ -65,6 +65,13 @@ class ReturningIntermediateQueue(IntermediateQueue):
     """
 
     grace_s = 3.0
+    memory_s = 60
+    """How long it is known when a job was first seen here; RQ would keep that for a day."""
+
+    def set_first_seen(self, job_id: str) -> bool:
+        """Note that a job is here, if that is news; says whether it was."""
+        key = self.get_first_seen_key(job_id)
+        return bool(self.connection.set(key, now().timestamp(), nx=True, ex=self.memory_s))
 
     def cleanup(self, worker: object, queue: Queue) -> None:
         """Put back what has been here for longer than the grace; called under the maintenance lock."""

@@ -27,6 +27,9 @@ WITHOUT_TTL = [
 ]
 """Keys that may stay for ever: none of them grows with the jobs that were."""
 
+LEFTOVERS = ("rq:wip:", "rq:queue:", "rq:execution:", "rq:executions:")
+"""Started registries, queues with their intermediate lists, and executions: gone when nothing runs and waits."""
+
 
 @dataclass
 class Verdict:
@@ -113,7 +116,7 @@ def _left_behind(redis: Redis, canceled: set[str], cancelled_expire: bool) -> li
         name = key.decode()
         if name.startswith("rq:executions:") and name.rpartition(":")[2] in canceled and redis.ttl(key) > 0:
             continue  # RQ's cancel leaves it to the worker, which may die first; it expires
-        if name.startswith(("rq:wip:", "rq:queue:", "rq:execution:", "rq:executions:")):
+        if name.startswith(LEFTOVERS) and ":first_seen:" not in name:
             problems.append(f"{name} is left: nothing runs and nothing waits")
         elif redis.ttl(key) == -1 and not any(re.fullmatch(pattern, name) for pattern in WITHOUT_TTL):
             is_job = name.startswith("rq:job:")
