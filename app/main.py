@@ -28,7 +28,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             yield
         await store.close()
 
-    app = FastAPI(title="Unfog", summary="Diffusion models as a job service.", lifespan=lifespan)
+    app = FastAPI(
+        title="Unfog",
+        summary="Diffusion models as a job service.",
+        lifespan=lifespan,
+        # FastAPI's pages load scripts from elsewhere; /openapi.json is served from here.
+        docs_url=None,
+        redoc_url=None,
+    )
     problems.install(app)
     for routes in (jobs, models, health):
         app.include_router(routes.router)
