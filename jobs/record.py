@@ -73,6 +73,8 @@ class JobMeta(BaseModel):
     """Deaths of its worker while this job ran."""
     group: int = 0
     """For a suspect, the largest company it may run in; 0 for others. See `jobs.recovery`."""
+    alone: int = 0
+    """Deaths of its worker while it ran this job by itself, as a suspect."""
     engine: str | None = None
     pictures: tuple[Picture, ...] = ()
     failure: Failure | None = None

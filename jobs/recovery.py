@@ -1,8 +1,8 @@
 """Taking a dead worker's jobs back, and finding the one that kills workers.
 
 A job whose worker has died twice is a suspect. Suspects leave the lanes and run only among themselves, in groups
-that halve with every further death; who dies alone has proved it and fails. So one poisonous job costs its
-neighbours a few restarts and never their success.
+that halve with every further death; who dies alone again and again has proved it and fails. So one poisonous job
+costs its neighbours a few restarts and never their success.
 """
 
 from collections.abc import Sequence
@@ -25,6 +25,9 @@ from jobs.record import Failure, JobMeta, restore, spec_of, write_meta
 
 SUSPECT_AFTER = 2
 """Deaths of its worker that make a job a suspect."""
+
+ALONE_DEATHS = 3
+"""Deaths alone, as a suspect, that prove it. One may come from outside, and two have been seen to."""
 
 LOST_CLAIM_AFTER_S = 2
 """A worker that breathes has breathed for all it holds; one this much overdue is a claim it never heard of."""
@@ -59,7 +62,12 @@ def after_crash(meta: JobMeta, companions: int) -> JobMeta:
     group = 0
     if crashes >= SUSPECT_AFTER:
         group = max(1, companions // 2) if meta.group == 0 else max(1, min(companions, meta.group) // 2)
-    return meta.model_copy(update={"crashes": crashes, "group": group, "completed": 0})
+    alone = meta.alone + _was_alone(meta, companions)
+    return meta.model_copy(update={"crashes": crashes, "group": group, "alone": alone, "completed": 0})
+
+
+def _was_alone(meta: JobMeta, companions: int) -> bool:
+    return meta.group == 1 and companions == 1
 
 
 def take_back(redis: Redis, execution_keys: Sequence[str], *, crashed: bool = True) -> TakenBack:
@@ -125,12 +133,12 @@ def _is_the_one_under_way(redis: Redis, job: ServiceJob, execution: Execution) -
 def requeue_after_crash(pipe: Pipeline, job: ServiceJob, meta: JobMeta, companions: int) -> str:
     """Queue a started job again whose worker died with `companions` jobs in it; in a fenced transaction.
 
-    Returns its fate: requeued, suspect, or failed when it died alone as a suspect.
+    Returns its fate: requeued, suspect, or failed when it has died alone too often.
     """
     spec = spec_of(job)
-    if meta.group == 1 and companions == 1:
+    if _was_alone(meta, companions) and meta.alone + 1 >= ALONE_DEATHS:
         detail = (
-            f"the worker died {meta.crashes + 1} times while it ran this job, the last time alone with it; "
+            f"the worker died {meta.crashes + 1} times while it ran this job, {ALONE_DEATHS} times alone with it; "
             "ask for something else"
         )
         end_failed(pipe, job, spec.ttl_s, meta, Failure(code="worker_died", detail=detail))

@@ -15,6 +15,8 @@ from jobs.lanes import suspects_name
 from jobs.queue import ServiceJob
 from jobs.record import JobMeta, Status
 from jobs.recovery import (
+    ALONE_DEATHS,
+    SUSPECT_AFTER,
     after_crash,
     alive_key,
     executions_of,
@@ -236,10 +238,10 @@ def test_suspects_leave_the_lanes(desk: Desk) -> None:
     assert sorted(waiting(desk)[name]) == sorted(jobs)
 
 
-def test_who_dies_alone_as_a_suspect_fails_with_a_reason(desk: Desk) -> None:
+def test_who_dies_alone_as_a_suspect_three_times_fails_with_a_reason(desk: Desk) -> None:
     job = desk.submit(steps=7)
-    crash(desk, *desk.claim_all(A))
-    crash(desk, *desk.claim_all(A))
+    for _ in range(SUSPECT_AFTER + ALONE_DEATHS - 1):
+        crash(desk, *desk.claim_all(A))
     assert desk.read(job.id).status is Status.QUEUED
     taken = take_back(desk.redis, keys_of(desk.claim_all(A)))
     assert taken.failed == (job.id,)
@@ -255,7 +257,7 @@ def test_who_dies_alone_as_a_suspect_fails_with_a_reason(desk: Desk) -> None:
 
 def test_a_suspect_that_dies_in_company_does_not_fail(desk: Desk) -> None:
     jobs = [desk.submit().id for _ in range(2)]
-    for _ in range(4):
+    for _ in range(8):
         crash(desk, *desk.claim_all(A))
     assert {desk.read(job).status for job in jobs} == {Status.QUEUED}
     assert {desk.read(job).meta.group for job in jobs} == {1}

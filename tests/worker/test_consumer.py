@@ -13,6 +13,7 @@ from jobs import keys
 from jobs.lanes import suspects_name
 from jobs.queue import ServiceJob
 from jobs.record import Status
+from jobs.recovery import ALONE_DEATHS, SUSPECT_AFTER
 from tests.cards import FRUIT, fetch
 from tests.worker.consuming import Bench, consuming
 from worker.engine_client import EngineDied
@@ -177,7 +178,7 @@ def test_suspects_run_only_among_themselves_and_in_their_group(bench: Bench) -> 
 
 def test_a_suspect_that_kills_alone_fails_and_says_so(bench: Bench) -> None:
     job = bench.submit(**LONG)
-    for _ in range(3):
+    for _ in range(SUSPECT_AFTER + ALONE_DEATHS):
         bench.engine.dead = False
         bench.turn(3)
         assert bench.held() == {job.id}
