@@ -8,7 +8,7 @@ ARGS ?=
 UV := uv==0.13.9
 SUITED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
 
-.PHONY: help serve test check chaos train lock clean
+.PHONY: help serve test style check chaos train lock clean
 .DEFAULT_GOAL := help
 
 # An environment that is there is asked first. Found by running, since a shim may stand for no Python at all.
@@ -36,13 +36,14 @@ test: ## Run the tests, against a real Redis.
 	$(call environment,api worker redis train dev)
 	@exec $(VENV)/bin/python -m pytest $(ARGS)
 
-check: ## What CI runs: style, types, imports, tests.
+style: ## Style, types and the directions of imports.
 	$(call environment,api worker redis train dev)
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
-	@exec $(VENV)/bin/python -m pytest $(ARGS)
+
+check: style test ## What CI runs.
 
 train: ## Train a model: make train ARGS='--data pictures --out runs/mine --minutes 60'
 	$(call environment,api worker redis train)
