@@ -20,8 +20,6 @@ import time
 from collections import deque
 from pathlib import Path
 
-from rq.registry import FinishedJobRegistry
-from rq.serializers import JSONSerializer
 
 from jobs.catalogue import ModelCard
 from jobs.connection import connect, connect_async
@@ -68,7 +66,7 @@ def _measure(host: str, jobs: int) -> float:
     with tempfile.TemporaryDirectory() as folder, RedisServer(binary, Path(folder)) as redis:
         environment = {**os.environ, "UNFOG_REDIS_URL": redis.url, "UNFOG_LOG_LEVEL": "error"}
         environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
     return float(json.loads(done.stdout.splitlines()[-1])["row_evals_per_s"])
 
 
@@ -83,13 +81,14 @@ def run_burst(host: str, count: int) -> dict[str, float]:
     serving = engine.start(settings.engine_start_s)
     total = asyncio.run(_submit(settings, serving.cards[0], count))
     worker = BatchWorker(settings, redis, engine, serving, "bench")
-    registry = FinishedJobRegistry(worker.queues[0].name, connection=connect(settings), serializer=JSONSerializer)
+    watcher = connect(settings)
+    finished = [queue.finished_job_registry.key for queue in worker.queues]
     started = time.perf_counter()
     took = deque[float]()
 
     def stop_when_done() -> None:
-        while registry.connection.zcard(registry.key) < count:
-            time.sleep(0.02)
+        while sum(watcher.zcard(key) for key in finished) < count:
+            time.sleep(0.1)
         took.append(time.perf_counter() - started)
         worker.request_stop()
 
@@ -130,7 +129,7 @@ def _threaded_client(settings: Settings):  # type: ignore[no-untyped-def]  # imp
         def __init__(self) -> None:
             ours, theirs = multiprocessing.Pipe()
             self._channel, self._left, self._completed = Channel(ours), deque(), {}
-            self._news, self._dead = threading.Event(), False
+            self._news, self._dead, self._heard_at = threading.Event(), False, time.monotonic()
             served, channel = build(settings), Channel(theirs)
             channel.send(ready_message(served))
             threading.Thread(target=run, args=(channel, served), daemon=True).start()
