@@ -20,7 +20,6 @@ import time
 from collections import deque
 from pathlib import Path
 
-
 from jobs.catalogue import ModelCard
 from jobs.connection import connect, connect_async
 from jobs.request import JobRequest, evaluations, resolve
