@@ -73,13 +73,14 @@ def run_burst(host: str, count: int) -> dict[str, float]:
     """Submit `count` jobs, work until they are done; the clock runs from the first claim."""
     from worker.consumer.batch_worker import BatchWorker
     from worker.engine_client import EngineClient
+    from worker.metrics import WorkerMetrics
 
     settings = Settings()
     redis = connect(settings)
     engine = EngineClient() if host == "process" else _threaded_client(settings)
     serving = engine.start(settings.engine_start_s)
     total = asyncio.run(_submit(settings, serving.cards[0], count))
-    worker = BatchWorker(settings, redis, engine, serving, "bench")
+    worker = BatchWorker(settings, redis, engine, serving, "bench", WorkerMetrics())
     watcher = connect(settings)
     finished = [queue.finished_job_registry.key for queue in worker.queues]
     started = time.perf_counter()
@@ -127,8 +128,7 @@ def _threaded_client(settings: Settings):  # type: ignore[no-untyped-def]  # imp
     class ThreadedClient(EngineClient):
         def __init__(self) -> None:
             ours, theirs = multiprocessing.Pipe()
-            self._channel, self._left, self._completed = Channel(ours), deque(), {}
-            self._news, self._dead, self._heard_at = threading.Event(), False, time.monotonic()
+            self._listen_on(Channel(ours))
             served, channel = build(settings), Channel(theirs)
             channel.send(ready_message(served))
             threading.Thread(target=run, args=(channel, served), daemon=True).start()
