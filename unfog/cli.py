@@ -10,33 +10,55 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from unfog.terminal import exit_codes
+
 
 class Command(NamedTuple):
-    """Where a command is, and the rooms beside this package that it works with."""
+    """Where a command is, and the rooms beside this package that it works with.
+
+    The function of a group makes a Typer of commands.
+    """
 
     module: str
     function: str
     rooms: tuple[str, ...] = ()
+    group: bool = False
 
+
+WITH_A_SERVICE, IN_A_CHECKOUT = "With a service that runs", "In a checkout of the project"
 
 COMMANDS = {
+    "generate": Command("unfog.commands.generate", "generate"),
+    "jobs": Command("unfog.commands.jobs", "jobs"),
+    "watch": Command("unfog.commands.watch", "watch"),
+    "cancel": Command("unfog.commands.cancel", "cancel"),
+    "models": Command("unfog.commands.models", "models"),
+    "bench": Command("unfog.commands.bench", "bench"),
     "serve": Command("unfog.commands.serve", "serve", ("service", "jobs", "app", "worker", "models")),
     "api": Command("unfog.commands.api", "api", ("app", "jobs")),
     "worker": Command("unfog.commands.worker", "worker", ("worker", "jobs", "models")),
+    "dispatch": Command("unfog.commands.dispatch", "dispatch", ("dispatch", "jobs")),
     "train": Command("unfog.commands.train", "train", ("models",)),
     "noise": Command("unfog.commands.noise", "noise", ("models",)),
     "evaluate": Command("unfog.commands.evaluate", "evaluate", ("models",)),
+    "keys": Command("unfog.commands.keys", "keys", ("jobs", "service"), group=True),
+    "webhooks": Command("unfog.commands.webhooks", "webhooks", ("jobs",), group=True),
 }
 
 
 def build() -> typer.Typer:
     """The commands whose modules are there."""
     cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-    cli.callback()(_unfog)
+    cli.callback(epilog=exit_codes())(_unfog)
     for name, command in COMMANDS.items():
         if importlib.util.find_spec(command.module) is not None:
             function = getattr(importlib.import_module(command.module), command.function)
-            cli.command(name)(_needing(command.rooms, name, function))
+            if command.group:
+                group = _group(command.rooms, name, function())
+                cli.add_typer(group, name=name, rich_help_panel=IN_A_CHECKOUT)
+            else:
+                panel = IN_A_CHECKOUT if command.rooms else WITH_A_SERVICE
+                cli.command(name, rich_help_panel=panel)(_needing(command.rooms, name, function))
     return cli
 
 
@@ -57,6 +79,14 @@ def _unfog(
     ] = False,
 ) -> None:
     """Diffusion models as a job service: name a sampler and a step count, get a PNG."""
+
+
+def _group(rooms: tuple[str, ...], name: str, group: typer.Typer) -> typer.Typer:
+    """The group, each of its commands behind the sentence of `_needing`."""
+    for command in group.registered_commands:
+        assert command.callback is not None
+        command.callback = _needing(rooms, f"{name} {command.name}", command.callback)
+    return group
 
 
 def _needing(rooms: tuple[str, ...], name: str, function: Callable[..., Any]) -> Callable[..., Any]:
