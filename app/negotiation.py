@@ -1,5 +1,7 @@
-"""What the caller's headers ask for: JSON or a picture, at once or when it is done."""
+"""What the caller's headers ask for: JSON or a picture, at once or when it is done, all of it or only news."""
 
+import re
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from fastapi import Request
@@ -10,30 +12,40 @@ MAX_WAIT_S = 60
 
 JSON = "application/json"
 PNG = "image/png"
+APNG = "image/apng"
+EVENTS = "text/event-stream"
+
+_TAG = re.compile(r'(?:W/)?"[^"]*"')
 
 
-def preferred_type(request: Request) -> str:
-    """JSON or PNG, by `Accept` (RFC 9110, section 12.5.1). Raises `Problem` 406 if neither will do."""
-    accept = ",".join(request.headers.getlist("accept")).strip() or "*/*"
+def preferred_type(request: Request, offers: Sequence[str] = (JSON, PNG)) -> str:
+    """Of what can be given, what `Accept` likes best (RFC 9110, section 12.5.1); the first when they tie.
+
+    Raises `Problem` 406 if none will do.
+    """
+    accept = ",".join(request.headers.getlist("accept")).strip()
+    if accept in ("", "*/*"):
+        return offers[0]
     best, best_quality = "", 0.0
-    for offer in (JSON, PNG):
-        quality = _quality(accept, offer)
-        if quality > best_quality:
-            best, best_quality = offer, quality
+    for offer in offers:
+        found = quality(accept, offer)
+        if found > best_quality:
+            best, best_quality = offer, found
     if not best:
-        raise Problem(HTTPStatus.NOT_ACCEPTABLE, "not_acceptable", f"this answers {JSON} or {PNG}")
+        raise Problem(HTTPStatus.NOT_ACCEPTABLE, "not_acceptable", f"this answers {' or '.join(offers)}")
     return best
 
 
-def _quality(accept: str, offer: str) -> float:
-    """The q of the most specific range that matches."""
+def quality(accept: str, offer: str) -> float:
+    """The q that an Accept or Accept-Encoding header gives to `offer`: that of the most specific range."""
+    ranges = {offer: 2, offer.partition("/")[0] + "/*": 1, "*/*": 0, "*": 0}
     found = (-1, 0.0)
     for item in accept.split(","):
         media_range, *parameters = (part.strip().lower() for part in item.split(";"))
-        quality = next((_number(p[2:]) for p in parameters if p.startswith("q=")), 1.0)
-        specific = {offer: 2, offer.partition("/")[0] + "/*": 1, "*/*": 0}.get(media_range)
+        given = next((_number(p[2:]) for p in parameters if p.startswith("q=")), 1.0)
+        specific = ranges.get(media_range)
         if specific is not None and specific > found[0]:
-            found = (specific, quality)
+            found = (specific, given)
     return found[1]
 
 
@@ -52,3 +64,11 @@ def preferred_wait_s(request: Request) -> int | None:
         if name.strip().lower() == "wait" and value.isascii() and value.isdecimal():
             return min(int(value[:9]), MAX_WAIT_S)
     return None
+
+
+def has_already(request: Request, tag: str) -> bool:
+    """Whether `If-None-Match` says that the caller holds what `tag` names (RFC 9110, section 13.1.2)."""
+    held = ",".join(request.headers.getlist("if-none-match"))
+    if held.strip() == "*":
+        return True
+    return tag.removeprefix("W/") in {found.removeprefix("W/") for found in _TAG.findall(held)}

@@ -1,17 +1,18 @@
-"""Finished pictures as an answer: one as it is, several as a grid."""
+"""Finished pictures as one: the only one as it is, several as a grid."""
 
 import asyncio
+import hashlib
 import io
 import math
+from collections.abc import Sequence
 
-from fastapi import Response
 from PIL import Image
 
-from jobs.record import JobRecord
+from jobs.record import Picture
 from jobs.store import JobStore
 
 
-def grid(pngs: list[bytes]) -> bytes:
+def grid(pngs: Sequence[bytes]) -> bytes:
     """Pictures of equal size side by side, as near a square as they go, row by row, as one PNG."""
     tiles = [Image.open(io.BytesIO(png)) for png in pngs]
     width, height = tiles[0].size
@@ -24,10 +25,15 @@ def grid(pngs: list[bytes]) -> bytes:
     return buffer.getvalue()
 
 
-async def picture_response(store: JobStore, record: JobRecord) -> Response:
-    """The pictures of a job that has succeeded, as one PNG."""
-    pictures = record.meta.pictures
+def sheet_tag(pictures: Sequence[Picture]) -> str:
+    """The entity tag of the sheet: the picture's own hash, or a hash of all of theirs."""
+    if len(pictures) == 1:
+        return f'"{pictures[0].sha256}"'
+    together = " ".join(picture.sha256 for picture in pictures)
+    return f'"{hashlib.sha256(together.encode()).hexdigest()}"'
+
+
+async def sheet_of(store: JobStore, pictures: Sequence[Picture]) -> bytes:
+    """The pictures of a job as one PNG. Raises `JobNotFound` when they have expired meanwhile."""
     pngs = [await store.picture(picture) for picture in pictures]
-    body = pngs[0] if len(pngs) == 1 else await asyncio.to_thread(grid, pngs)
-    headers = {"ETag": f'"{pictures[0].sha256}"'} if len(pngs) == 1 else {}
-    return Response(body, media_type="image/png", headers=headers)
+    return pngs[0] if len(pngs) == 1 else await asyncio.to_thread(grid, pngs)

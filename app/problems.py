@@ -1,19 +1,26 @@
 """Every error as `application/problem+json` (RFC 9457), with a stable `code` and a sentence that helps."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from redis.exceptions import ResponseError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from app.allowed import allowed_methods
 from jobs.connection import REDIS_DOWN, takes_no_writes
 from jobs.errors import (
+    CallerQueueFull,
+    CursorUnknown,
     IdempotencyConflict,
+    JobGone,
     JobNotFound,
+    JobUnfinished,
     ModelUnknown,
     Refusal,
     RequestRefused,
@@ -25,7 +32,7 @@ MEDIA_TYPE = "application/problem+json"
 
 _TEXT = {"type": "string"}
 _ERROR = {"type": "object", "properties": {"pointer": _TEXT, "code": _TEXT, "detail": _TEXT}}
-_SCHEMA = {
+SCHEMA = {
     "type": "object",
     "required": ["type", "title", "status", "code", "detail"],
     "properties": {
@@ -34,11 +41,15 @@ _SCHEMA = {
         "errors": {"type": "array", "items": _ERROR},
     },
 }
-DESCRIBED: dict[str, Any] = {"content": {MEDIA_TYPE: {"schema": _SCHEMA}}}
+REFERENCE = {"$ref": "#/components/schemas/Problem"}
+DESCRIBED: dict[str, Any] = {"content": {MEDIA_TYPE: {"schema": REFERENCE}}}
 """What OpenAPI says of an error."""
 
 MAX_ERRORS = 20
 """A body of 1 MiB has room for a hundred thousand wrong fields; the answer must not be many times as long."""
+
+MAX_NAME = 256
+"""Characters of a field's name that an answer repeats."""
 
 
 class Problem(Exception):
@@ -81,6 +92,7 @@ def invalid(errors: Sequence[Refusal]) -> Problem:
 
 
 _CODES = {
+    "enum": "unknown_value",
     "extra_forbidden": "unknown_field",
     "finite_number": "out_of_range",
     "greater_than_equal": "out_of_range",
@@ -113,6 +125,8 @@ def _told(location: Sequence[str | int], schema: Mapping[str, Any]) -> tuple[str
         if names is not None:
             # Below a value of a map there is only pydantic's word that its key is meant.
             return pointer, f"its key must be {describe({'type': 'string', **names})}"
+        if len(part) > MAX_NAME:
+            return pointer, f"has a name of {len(part)} characters; no name may have more than {MAX_NAME}"
         pointer += "/" + part.replace("~", "~0").replace("/", "~1")
         if "properties" not in node:
             node, names = node["additionalProperties"], node["propertyNames"]
@@ -143,6 +157,8 @@ def describe(field: Mapping[str, Any]) -> str:
         return " or ".join(describe(option) for option in _options(field))
     if "enum" in field:
         return "one of " + ", ".join(str(value) for value in field["enum"])
+    if "const" in field:
+        return json.dumps(field["const"])
     kind = _KINDS[field["type"]]
     if "minimum" in field and "maximum" in field:
         return f"{kind} from {field['minimum']:g} to {field['maximum']:.10g}"
@@ -157,71 +173,87 @@ def describe(field: Mapping[str, Any]) -> str:
     return kind
 
 
-def _store_unavailable(detail: str) -> Response:
+def _store_unavailable(detail: str) -> Problem:
     headers = {"Retry-After": "2"}
-    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "store_unavailable", detail, headers=headers).response()
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "store_unavailable", detail, headers=headers)
+
+
+def _model_unknown(error: ModelUnknown) -> Problem:
+    if not error.known:
+        detail = "no worker has announced a model yet; try again when one has started"
+        return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "no_models", detail, headers={"Retry-After": "5"})
+    wrong = Refusal("/model", "unknown_model", str(error))
+    return Problem(HTTPStatus.NOT_FOUND, "model_not_found", str(error), errors=[wrong])
+
+
+def _too_much(error: TooMuchQueued) -> Problem:
+    headers = {"Retry-After": str(error.retry_after_s)}
+    if isinstance(error, CallerQueueFull):
+        return Problem(HTTPStatus.TOO_MANY_REQUESTS, "caller_queue_full", str(error), headers=headers)
+    return Problem(HTTPStatus.TOO_MANY_REQUESTS, "queue_full", str(error), headers=headers)
+
+
+def _nearly_full(error: StoreNearlyFull) -> Problem:
+    headers = {"Retry-After": "30"}
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "store_full", str(error), headers=headers)
+
+
+def _redis_refuses(error: ResponseError) -> Problem:
+    if not takes_no_writes(error):
+        raise error
+    return _store_unavailable("the job store takes nothing now, it is full or read-only; try again later")
+
+
+def _bad_query(error: RequestValidationError) -> Problem:
+    refusals = []
+    for found in error.errors():
+        name = str(found["loc"][1]) if len(found["loc"]) > 1 else ""
+        detail = found["msg"].removeprefix("Input ").removeprefix("Value error, ")
+        code = _CODES.get(found["type"], "wrong_type")
+        if code == "unknown_field":
+            detail = "there is no such parameter"
+        refusals.append(Refusal(f"?{name[:64]}", code, detail))
+    return invalid(refusals)
+
+
+def _of_framework(error: HTTPException) -> Problem:
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+    detail = "there is nothing at this path; /openapi.json lists what there is"
+    if error.status_code != HTTPStatus.NOT_FOUND:
+        detail = str(error.detail)
+    return Problem(HTTPStatus(error.status_code), code, detail, headers=error.headers)
+
+
+_PROBLEMS: dict[type[Exception], Callable[[Any], Problem]] = {
+    Problem: lambda problem: problem,
+    JobNotFound: lambda error: Problem(HTTPStatus.NOT_FOUND, "job_not_found", str(error)),
+    JobGone: lambda error: Problem(HTTPStatus.GONE, "job_gone", str(error)),
+    JobUnfinished: lambda error: Problem(HTTPStatus.CONFLICT, "job_unfinished", str(error)),
+    CursorUnknown: lambda error: invalid([Refusal("?cursor", "unknown_value", str(error))]),
+    ModelUnknown: _model_unknown,
+    RequestRefused: lambda error: invalid(error.refusals),
+    RequestValidationError: _bad_query,
+    TooMuchQueued: _too_much,
+    IdempotencyConflict: lambda error: Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency_conflict", str(error)),
+    StoreNearlyFull: _nearly_full,
+    HTTPException: _of_framework,
+    ResponseError: _redis_refuses,
+    **dict.fromkeys(REDIS_DOWN, lambda _: _store_unavailable("the job store does not answer; try again")),
+}
+"""What becomes of each error that can come up from below a route."""
 
 
 def install(app: FastAPI) -> None:
-    """Render every error of `app` as a problem."""
+    """Render every error of `app` as a problem; what is not known here is left to `app.middleware.faults`."""
+    for kind, problem_of in _PROBLEMS.items():
+        app.add_exception_handler(kind, _handler(problem_of))
 
-    @app.exception_handler(Problem)
-    async def _problem(_: Request, problem: Problem) -> Response:
-        return problem.response()
 
-    @app.exception_handler(JobNotFound)
-    async def _not_found(_: Request, error: JobNotFound) -> Response:
-        return Problem(HTTPStatus.NOT_FOUND, "job_not_found", str(error)).response()
+def _handler(problem_of: Callable[[Any], Problem]) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def handle(request: Request, error: Exception) -> Response:
+        answer = problem_of(error).response()
+        if answer.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            answer.headers["Allow"] = allowed_methods(request)
+        return answer
 
-    @app.exception_handler(ModelUnknown)
-    async def _model_unknown(_: Request, error: ModelUnknown) -> Response:
-        if not error.known:
-            detail = "no worker has announced a model yet; try again when one has started"
-            headers = {"Retry-After": "5"}
-            return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "no_models", detail, headers=headers).response()
-        wrong = Refusal("/model", "unknown_model", str(error))
-        return Problem(HTTPStatus.NOT_FOUND, "model_not_found", str(error), errors=[wrong]).response()
-
-    @app.exception_handler(RequestRefused)
-    async def _refused(_: Request, error: RequestRefused) -> Response:
-        return invalid(error.refusals).response()
-
-    @app.exception_handler(TooMuchQueued)
-    async def _too_much(_: Request, error: TooMuchQueued) -> Response:
-        headers = {"Retry-After": "10"}
-        return Problem(HTTPStatus.TOO_MANY_REQUESTS, "queue_full", str(error), headers=headers).response()
-
-    @app.exception_handler(IdempotencyConflict)
-    async def _idempotency(_: Request, error: IdempotencyConflict) -> Response:
-        return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency_conflict", str(error)).response()
-
-    @app.exception_handler(StoreNearlyFull)
-    async def _nearly_full(_: Request, error: StoreNearlyFull) -> Response:
-        headers = {"Retry-After": "30"}
-        return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "store_full", str(error), headers=headers).response()
-
-    @app.exception_handler(HTTPException)
-    async def _http(_: Request, error: HTTPException) -> Response:
-        status = HTTPStatus(error.status_code)
-        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
-        detail = "there is nothing at this path; /openapi.json lists what there is"
-        if error.status_code != HTTPStatus.NOT_FOUND:
-            detail = str(error.detail)
-        return Problem(status, code, detail, headers=error.headers).response()
-
-    async def _redis_down(_: Request, error: Exception) -> Response:
-        return _store_unavailable("the job store does not answer; try again")
-
-    for kind in REDIS_DOWN:
-        app.add_exception_handler(kind, _redis_down)
-
-    @app.exception_handler(ResponseError)
-    async def _redis_refuses(_: Request, error: ResponseError) -> Response:
-        if not takes_no_writes(error):
-            raise error
-        return _store_unavailable("the job store takes nothing now, it is full or read-only; try again later")
-
-    @app.exception_handler(Exception)
-    async def _internal(_: Request, error: Exception) -> Response:
-        detail = "a fault of this service, not of the request; its log has the reason"
-        return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", detail).response()
+    return handle

@@ -1,11 +1,14 @@
-"""What the API answers: the job as callers see it. Fields are only ever added."""
+"""What the API answers of jobs, as callers see them. Fields are only ever added."""
 
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from app.links import Links
+from jobs.estimate import NOTHING, Estimate
 from jobs.record import JobRecord, Status
+from jobs.spec import JobSpec
 
 
 class Progress(BaseModel):
@@ -35,6 +38,15 @@ class ErrorView(BaseModel):
     detail: str
 
 
+class Urls(BaseModel):
+    """Where the things of a job are. `animation` is null unless it was asked for."""
+
+    self: str
+    events: str
+    cancel: str
+    animation: str | None
+
+
 class JobView(BaseModel):
     """A job. Times are RFC 3339 in UTC; what is not known is null."""
 
@@ -48,6 +60,10 @@ class JobView(BaseModel):
     seed: int
     attempt: int
     progress: Progress
+    queue_position: int | None
+    """1 for the next one; null once it runs."""
+    eta_s: float | None
+    """Seconds until its end, as far as one can tell; null while no live worker serves the model."""
     created_at: str
     started_at: str | None
     finished_at: str | None
@@ -55,7 +71,44 @@ class JobView(BaseModel):
     images: list[ImageView]
     metadata: dict[str, str]
     error: ErrorView | None
-    urls: dict[str, str]
+    urls: Urls
+
+
+class JobList(BaseModel):
+    """Jobs of a caller, newest first. `next_cursor` leads to the next page; null at the end."""
+
+    object: Literal["list"] = "list"
+    data: list[JobView]
+    next_cursor: str | None
+
+
+class CostView(BaseModel):
+    """What a job would cost if it were submitted now. Nothing of it is kept."""
+
+    object: Literal["cost"] = "cost"
+    model: str
+    evaluations: int
+    queue_position: int | None
+    eta_s: float | None
+    request: dict[str, Any]
+    """With every choice made; a seed that was left open is drawn anew at submit."""
+
+
+class ProgressEvent(Progress):
+    """The data of a `progress` event."""
+
+    status: Status
+    queue_position: int | None
+    eta_s: float | None
+
+
+class PreviewEvent(BaseModel):
+    """The data of a `preview` event: one picture of the work in progress, at the model's own size."""
+
+    index: int
+    completed: int
+    image: str
+    """A data URI of a PNG."""
 
 
 def timestamp(moment: datetime | None) -> str | None:
@@ -65,14 +118,20 @@ def timestamp(moment: datetime | None) -> str | None:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def job_url(record: JobRecord, public_url: str) -> str:
-    """Where the job is."""
-    return f"{public_url.rstrip('/')}/v1/jobs/{record.id}"
+def progress_of(record: JobRecord) -> Progress:
+    """How far the job was when it was read."""
+    completed, total = record.meta.completed, record.meta.total
+    return Progress(completed=completed, total=total, fraction=fraction(completed, total))
 
 
-def view_of(record: JobRecord, public_url: str) -> JobView:
+def fraction(completed: int, total: int) -> float:
+    """The part that is done, to four digits."""
+    return round(completed / total, 4)
+
+
+def view_of(record: JobRecord, links: Links, estimate: Estimate = NOTHING) -> JobView:
     """The job as callers see it."""
-    spec, meta, url = record.spec, record.meta, job_url(record, public_url)
+    spec, meta = record.spec, record.meta
     created_at = timestamp(record.created_at)
     assert created_at is not None
     return JobView(
@@ -81,29 +140,33 @@ def view_of(record: JobRecord, public_url: str) -> JobView:
         model=spec.model,
         model_fingerprint=spec.model_fingerprint,
         engine=meta.engine,
-        request=_request_of(record),
+        request=request_of(spec),
         seed=spec.seed,
         attempt=meta.attempt,
-        progress=Progress(
-            completed=meta.completed, total=meta.total, fraction=round(meta.completed / meta.total, 4)
-        ),
+        progress=progress_of(record),
+        queue_position=estimate.queue_position,
+        eta_s=estimate.eta_s,
         created_at=created_at,
         started_at=timestamp(record.started_at),
         finished_at=timestamp(record.finished_at),
         expires_at=timestamp(record.expires_at),
         images=[
-            ImageView(url=f"{url}/images/{picture.index}.png", **picture.model_dump(exclude={"key"}))
+            ImageView(url=links.picture(record, picture.index), **picture.model_dump(exclude={"key"}))
             for picture in meta.pictures
         ],
         metadata=spec.metadata,
         error=ErrorView(**record.failure.model_dump()) if record.failure else None,
-        urls={"self": url},
+        urls=Urls(
+            self=links.job(record),
+            events=links.events(record),
+            cancel=links.cancel(record),
+            animation=links.animation(record) if spec.animation else None,
+        ),
     )
 
 
-def _request_of(record: JobRecord) -> dict[str, Any]:
+def request_of(spec: JobSpec) -> dict[str, Any]:
     """The request with its choices made: sent again, it makes the same pictures."""
-    spec = record.spec
     names = set(spec.class_names or ())
     return {
         "model": spec.model,
@@ -116,6 +179,14 @@ def _request_of(record: JobRecord) -> dict[str, Any]:
         "eta": spec.eta,
         "timestep_spacing": spec.timestep_spacing,
         "scale": spec.scale,
+        "init_image": spec.init_image,
+        "strength": spec.strength,
+        "seed_to": spec.seed_to,
+        "seed_mix": spec.seed_mix,
+        "animation": spec.animation,
+        "preview": spec.preview,
+        "cancel_on_disconnect": spec.cancel_on_disconnect,
+        "webhook_url": spec.webhook_url,
         "ttl_s": spec.ttl_s,
         "priority": spec.priority,
     }

@@ -1,7 +1,7 @@
 """What the workers serve, as they say it themselves, kept in Redis for the API to read."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -10,6 +10,7 @@ from redis.asyncio import Redis as AsyncRedis
 
 from jobs import keys
 from jobs.errors import ModelUnknown
+from jobs.pace import pace_of, said
 from jobs.spec import TimestepSpacing
 
 REFUSAL_TTL_S = 60
@@ -45,6 +46,15 @@ class ModelCard(BaseModel):
     timestep_spacing: TimestepSpacing
     num_train_timesteps: int
     samplers: tuple[SamplerCard, ...]
+    quality: list[dict[str, Any]] = []
+    """The rows of the folder's quality.json: what was measured, by sampler and steps."""
+    owned_by: str = "unfog"
+    created: int = 0
+    """Unix second of the weights' file."""
+    log_snr: list[float] = []
+    """ln(ᾱ/(1-ᾱ)) at points spread evenly from the first timestep to the last: the noise schedule, thinned."""
+    max_places: int = 1
+    """The most places in one forward pass of the worker that announced the model."""
 
     def sampler(self, name: str) -> SamplerCard | None:
         """The sampler of that name, or None."""
@@ -52,10 +62,19 @@ class ModelCard(BaseModel):
 
 
 class Catalogue:
-    """The known models at one moment, and how many live workers serve each."""
+    """The known models at one moment, how many live workers serve each, and their evaluations a second together.
 
-    def __init__(self, models: dict[str, ModelCard], default: str | None, workers: dict[str, int]) -> None:
-        self.models, self.default, self.workers = models, default, workers
+    A model is in `rates` only while a live worker has said how fast it is.
+    """
+
+    def __init__(
+        self,
+        models: dict[str, ModelCard],
+        default: str | None,
+        workers: dict[str, int],
+        rates: dict[str, float] | None = None,
+    ) -> None:
+        self.models, self.default, self.workers, self.rates = models, default, workers, rates or {}
 
     def find(self, model: str | None) -> ModelCard:
         """The card of `model`, of the default model for None. Raises `ModelUnknown`."""
@@ -66,14 +85,37 @@ class Catalogue:
         return card
 
 
-def announce(redis: Redis, worker: str, cards: Iterable[ModelCard], ttl_s: int) -> None:
-    """Say that `worker` serves these models for the next `ttl_s` seconds. The first is the default."""
+# Who has not repeated its word in time goes, and what it said of its speed with it.
+_FORGET_LATE = """
+for _, worker in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1])) do
+  redis.call('ZREM', KEYS[1], worker)
+  redis.call('HDEL', KEYS[2], worker)
+end
+"""
+
+
+def announce(
+    redis: Redis,
+    worker: str,
+    cards: Iterable[ModelCard],
+    ttl_s: int,
+    rates: Mapping[str, float] | None = None,
+    tick_s: Mapping[str, float] | None = None,
+) -> None:
+    """Say that `worker` serves these models for the next `ttl_s` seconds. The first is the default.
+
+    `rates` are the evaluations a second that it measured lately, `tick_s` the seconds of a tick, both by model.
+    """
     now = time.time()
+    rates, tick_s = rates or {}, tick_s or {}
     with redis.pipeline() as pipe:
         for position, card in enumerate(cards):
+            workers, speeds = keys.model_workers(card.id), keys.model_rates(card.id)
             pipe.hset(keys.MODELS, card.id, card.model_dump_json())
-            pipe.zadd(keys.model_workers(card.id), {worker: now + ttl_s})
-            pipe.zremrangebyscore(keys.model_workers(card.id), "-inf", now)
+            pipe.zadd(workers, {worker: now + ttl_s})
+            if card.id in rates:
+                pipe.hset(speeds, worker, said(rates[card.id], tick_s.get(card.id, 0.0)))
+            pipe.eval(_FORGET_LATE, 2, workers, speeds, str(now))
             if position == 0:
                 pipe.set(keys.DEFAULT_MODEL, card.id)
         pipe.execute()
@@ -84,6 +126,7 @@ def withdraw(redis: Redis, worker: str, model_ids: Iterable[str]) -> None:
     with redis.pipeline() as pipe:
         for model_id in model_ids:
             pipe.zrem(keys.model_workers(model_id), worker)
+            pipe.hdel(keys.model_rates(model_id), worker)
         pipe.execute()
 
 
@@ -120,6 +163,13 @@ async def read_catalogue(redis: AsyncRedis) -> Catalogue:
     now = time.time()
     async with redis.pipeline(transaction=False) as pipe:
         for name in models:
-            pipe.zcount(keys.model_workers(name), now, "+inf")
-        counts = await pipe.execute()
-    return Catalogue(models, default.decode() if default else None, dict(zip(models, counts, strict=True)))
+            pipe.zrangebyscore(keys.model_workers(name), now, "+inf")
+            pipe.hgetall(keys.model_rates(name))
+        answers = await pipe.execute()
+    paces = {name: pace_of(*answers[2 * n : 2 * n + 2]) for n, name in enumerate(models)}
+    return Catalogue(
+        models,
+        default.decode() if default else None,
+        {name: len(pace.workers) for name, pace in paces.items()},
+        {name: pace.rate for name, pace in paces.items() if pace.measured},
+    )

@@ -6,7 +6,7 @@ from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ConstantBackoff, ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
@@ -59,3 +59,8 @@ def takes_no_writes(error: ResponseError) -> bool:
         return True
     # From a script the error comes as text.
     return any(word in str(error) for word in ("OOM ", "READONLY ", "MISCONF ", "NOREPLICAS "))
+
+
+def comes_back(error: RedisError) -> bool:
+    """Whether to wait and try again: Redis does not answer, or takes no writes for now."""
+    return isinstance(error, REDIS_DOWN) or (isinstance(error, ResponseError) and takes_no_writes(error))

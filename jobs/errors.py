@@ -1,10 +1,14 @@
 """What can go wrong between a request and its job.
 
 JobError
-├── JobNotFound        no such job, or it has expired
+├── JobNotFound        no such job of this caller
+├── JobGone            the caller's job has expired or was erased, at most seven days after it was submitted
+├── JobUnfinished      the job cannot be erased, since it has not ended
+├── CursorUnknown      a page was asked for with a cursor that no page has given
 ├── ModelUnknown       no worker has ever announced this model
 ├── RequestRefused     the request does not fit the model; carries pointer, code and detail
 ├── TooMuchQueued      so many evaluations wait that another job is not taken
+│   └── CallerQueueFull  so many of this caller's
 ├── IdempotencyConflict  the caller's key already stands for another body
 ├── StoreNearlyFull    Redis keeps its last memory for the ends of accepted jobs
 └── StoreUnsuitable    Redis answers but may lose jobs (it evicts keys)
@@ -18,7 +22,28 @@ class JobError(Exception):
 
 
 class JobNotFound(JobError):
-    """The job id is unknown here: it was never given out, or its time to live has passed."""
+    """The job id is unknown here: it was never given out, is another caller's, or is long forgotten."""
+
+
+class JobGone(JobError):
+    """The job was this caller's, and has expired or was erased."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"job {job_id} has expired or was erased; submit its request again")
+
+
+class JobUnfinished(JobError):
+    """A job that waits or runs cannot be erased."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"job {job_id} has not ended; cancel it first")
+
+
+class CursorUnknown(JobError):
+    """A cursor that is none of ours."""
+
+    def __init__(self) -> None:
+        super().__init__("the cursor is none that this service has given; begin without one")
 
 
 class ModelUnknown(JobError):
@@ -53,11 +78,24 @@ class RequestRefused(JobError):
 
 
 class TooMuchQueued(JobError):
-    """The job would make more evaluations wait than the service allows."""
+    """The job would make more evaluations wait than the service allows.
 
-    def __init__(self, queued: int, limit: int) -> None:
-        self.queued, self.limit = queued, limit
-        super().__init__(f"{queued} evaluations wait already, and {limit} may; try again later")
+    `retry_after_s` estimates when there will be room.
+    """
+
+    whose = ""
+
+    def __init__(self, queued: int, limit: int, retry_after_s: int) -> None:
+        self.queued, self.limit, self.retry_after_s = queued, limit, retry_after_s
+        super().__init__(
+            f"{queued} evaluations{self.whose} wait already, and {limit} may; try again in {retry_after_s} s"
+        )
+
+
+class CallerQueueFull(TooMuchQueued):
+    """The job would make more evaluations of its caller wait than the service allows one caller."""
+
+    whose = " of yours"
 
 
 class IdempotencyConflict(JobError):

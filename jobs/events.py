@@ -10,14 +10,15 @@ from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import RedisError
 
 from jobs import keys
+from jobs.background import in_background
 
 STREAM_LENGTH = 10_000
 BLOCK_MS = 400
 """Below the socket timeout of the API's client."""
 
 
-def publish_ended(pipeline: Any, job_id: str) -> None:
-    """Add to a pipeline the word that a job has ended."""
+def publish_moved(pipeline: Any, job_id: str) -> None:
+    """Add to a pipeline the word that a job has begun to run, waits again or has ended."""
     pipeline.xadd(keys.EVENTS, {"job": job_id}, maxlen=STREAM_LENGTH, approximate=True)
 
 
@@ -35,16 +36,8 @@ class EventReader:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Read for as long as the context is open."""
-        task = asyncio.create_task(self._read())
-        try:
+        async with in_background(self._read()):
             yield
-        finally:
-            # redis-py loses a cancellation that comes together with an answer, so one may not be enough.
-            while not task.done():
-                task.cancel()
-                await asyncio.wait([task], timeout=0.1)
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     @contextlib.contextmanager
     def listen(self, job_id: str) -> Iterator[asyncio.Event]:

@@ -15,6 +15,7 @@ SHORT_EVALUATIONS = 100
 """A picture that needs at most so many evaluations is short work."""
 
 PREFIX = "unfog"
+SUSPECTS = "suspects"
 
 
 class Length(StrEnum):
@@ -34,9 +35,14 @@ class Lane:
     bucket: int
 
     @property
+    def tail(self) -> str:
+        """What tells the lane from the others of its model."""
+        return f"{self.priority}.{self.length}.{self.bucket}"
+
+    @property
     def name(self) -> str:
         """The name of the RQ queue."""
-        return f"{PREFIX}.{self.model}.{self.priority}.{self.length}.{self.bucket}"
+        return f"{PREFIX}.{self.model}.{self.tail}"
 
 
 def lane_of(spec: JobSpec, evaluations: int) -> Lane:
@@ -58,4 +64,18 @@ def lanes_of(model: str) -> tuple[Lane, ...]:
 
 def suspects_name(model: str) -> str:
     """The queue of the jobs that may have killed a worker; see `jobs.recovery`."""
-    return f"{PREFIX}.{model}.suspects"
+    return f"{PREFIX}.{model}.{SUSPECTS}"
+
+
+def queue_names(model: str) -> tuple[str, ...]:
+    """All queues of a model, that of the suspects last."""
+    return (*(lane.name for lane in lanes_of(model)), suspects_name(model))
+
+
+def split(queue_name: str) -> tuple[str, str]:
+    """The model of a queue, and what tells it from the model's others. Raises `ValueError` if it is not ours."""
+    head, _, rest = queue_name.partition(".")
+    parts = rest.rsplit(".", 1) if rest.endswith(f".{SUSPECTS}") else rest.rsplit(".", 3)
+    if head != PREFIX or len(parts) not in (2, 4) or not parts[0]:
+        raise ValueError(f"{queue_name!r} is no queue of this service")
+    return parts[0], rest[len(parts[0]) + 1 :]

@@ -1,5 +1,8 @@
 """A job as it stands in Redis: RQ's own hash, read as one record."""
 
+import json
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -10,6 +13,7 @@ from redis import Redis
 from rq.job import JobStatus
 from rq.serializers import JSONSerializer
 
+from jobs import ledger
 from jobs.queue import GENERATE, ServiceJob
 from jobs.spec import JobSpec
 
@@ -52,6 +56,15 @@ class Picture(BaseModel):
     sha256: str
 
 
+class StoredAnimation(BaseModel):
+    """The denoising of a finished job as an animated PNG: where it lies."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    sha256: str
+
+
 class Failure(BaseModel):
     """Why a job failed: a stable code, and a sentence for people."""
 
@@ -77,6 +90,7 @@ class JobMeta(BaseModel):
     """Deaths of its worker while it ran this job by itself, as a suspect."""
     engine: str | None = None
     pictures: tuple[Picture, ...] = ()
+    animation: StoredAnimation | None = None
     failure: Failure | None = None
 
 
@@ -91,6 +105,8 @@ class JobRecord:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    queue: str = ""
+    """The queue that the job waits in, or waited in last."""
 
     @property
     def expires_at(self) -> datetime | None:
@@ -104,6 +120,11 @@ class JobRecord:
             return None
         detail = "the worker died each time it ran this job; submit it again, or with fewer images"
         return self.meta.failure or Failure(code="worker_died", detail=detail)
+
+
+def status_of(rq_status: str | None) -> Status:
+    """The status in our words."""
+    return _STATUS_OF_RQ.get(rq_status, Status.QUEUED)  # type: ignore[call-overload,no-any-return]
 
 
 def spec_of(job: ServiceJob) -> JobSpec:
@@ -126,7 +147,7 @@ def restore(job_id: str, raw: dict[bytes, bytes], connection: Redis) -> ServiceJ
 
 def record_of(job: ServiceJob) -> JobRecord:
     """The record of a restored RQ job."""
-    status = _STATUS_OF_RQ.get(job.get_status(refresh=False), Status.QUEUED)
+    status = status_of(job.get_status(refresh=False))
     meta: dict[str, Any] = job.meta
     return JobRecord(
         id=job.id,
@@ -136,7 +157,47 @@ def record_of(job: ServiceJob) -> JobRecord:
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.ended_at if status.ended else None,
+        queue=job.origin,
     )
+
+
+FIELDS = (b"data", b"status", b"meta", b"created_at", b"started_at", b"ended_at", b"origin")
+"""What a record is read from, of the many fields of RQ's hash."""
+
+
+def read_record(job_id: str, raw: Mapping[bytes, bytes | None]) -> JobRecord | None:
+    """The record of a raw hash, all of it or `FIELDS`; None for none, and for one that this service did not write.
+
+    The same as `record_of(restore(…))` in a fifth of the time: a status is read far more often than anything else.
+    """
+    try:
+        return _read(job_id, raw) if raw.get(b"data") else None
+    except Exception:  # noqa: BLE001  # whatever a forged hash provokes
+        return None
+
+
+def _read(job_id: str, raw: Mapping[bytes, bytes | None]) -> JobRecord:
+    data, rq_status, meta, created_at, started_at, ended_at, origin = (raw.get(field) or b"" for field in FIELDS)
+    function, _, _, named = json.loads(zlib.decompress(data))
+    if function != GENERATE:
+        raise ValueError(f"{function!r} is not a function of this service")
+    status = status_of(JobStatus(rq_status.decode() or JobStatus.CREATED))
+    created = _moment(created_at)
+    assert created is not None
+    return JobRecord(
+        id=job_id,
+        status=status,
+        spec=JobSpec.model_validate_json(named["spec"]),
+        meta=JobMeta.model_validate_json(meta),
+        created_at=created,
+        started_at=_moment(started_at),
+        finished_at=_moment(ended_at) if status.ended else None,
+        queue=origin.decode(),
+    )
+
+
+def _moment(text: bytes) -> datetime | None:
+    return datetime.fromisoformat(text.decode()) if text else None
 
 
 def write_meta(pipeline: Any, job: ServiceJob, meta: JobMeta) -> None:
@@ -145,13 +206,9 @@ def write_meta(pipeline: Any, job: ServiceJob, meta: JobMeta) -> None:
     pipeline.hset(job.key, "meta", JSONSerializer.dumps(job.meta))
 
 
-_WHILE_RUNNING = """
-local found = redis.call('HMGET', KEYS[1], 'status', 'worker_name')
-if found[1] == 'started' and found[2] == ARGV[1] then redis.call('HSET', KEYS[1], 'meta', ARGV[2]) end
-"""
-
-
 def write_running_meta(pipeline: Any, job: ServiceJob, meta: JobMeta) -> None:
     """As `write_meta`, but only while this worker runs the job: one that was frozen must not undo an end."""
     job.meta = meta.model_dump(mode="json")
-    pipeline.eval(_WHILE_RUNNING, 1, job.key, job.worker_name, JSONSerializer.dumps(job.meta))
+    assert job.worker_name is not None
+    written = JSONSerializer.dumps(job.meta)
+    ledger.progress(pipeline, job.origin, job.key, job.worker_name, written, meta.completed)

@@ -17,8 +17,9 @@ from rq.job import JobStatus
 from rq.registry import StartedJobRegistry
 from rq.utils import as_text
 
-from jobs import work
-from jobs.ending import end_failed
+from jobs import keys, ledger
+from jobs.ending import end_canceled, end_failed
+from jobs.events import publish_moved
 from jobs.lanes import lane_of, suspects_name
 from jobs.queue import ServiceJob, ServiceQueue
 from jobs.record import Failure, JobMeta, restore, spec_of, write_meta
@@ -43,14 +44,20 @@ class TakenBack:
     requeued: tuple[str, ...] = ()
     suspects: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
+    canceled: tuple[str, ...] = ()
 
     def __add__(self, other: "TakenBack") -> "TakenBack":
         """Both together."""
-        return TakenBack(self.requeued + other.requeued, self.suspects + other.suspects, self.failed + other.failed)
+        return TakenBack(
+            self.requeued + other.requeued,
+            self.suspects + other.suspects,
+            self.failed + other.failed,
+            self.canceled + other.canceled,
+        )
 
     def __bool__(self) -> bool:
         """Whether anything was taken back."""
-        return bool(self.requeued or self.suspects or self.failed)
+        return bool(self.requeued or self.suspects or self.failed or self.canceled)
 
 
 def after_crash(meta: JobMeta, companions: int) -> JobMeta:
@@ -73,18 +80,16 @@ def _was_alone(meta: JobMeta, companions: int) -> bool:
 def take_back(redis: Redis, execution_keys: Sequence[str], *, crashed: bool = True) -> TakenBack:
     """Queue the jobs of dead executions again (composite keys, all of one worker), each only if it still is one.
 
-    Fenced: a job that has ended, was cancelled or has a newer execution is left alone. Without a crash it costs
-    the jobs nothing.
+    Fenced: a job that has ended or has a newer execution is left alone. One that its caller wants canceled ends
+    so. Without a crash it costs the jobs nothing.
     """
-    requeued: list[str] = []
-    suspects: list[str] = []
-    failed: list[str] = []
+    fates: dict[str, list[str]] = {"requeued": [], "suspect": [], "failed": [], "canceled": []}
     for key in execution_keys:
         job_id = key.partition(":")[0]
         fate = _take_back_one(redis, job_id, key, len(execution_keys) if crashed else 0)
         if fate is not None:
-            {"requeued": requeued, "suspect": suspects, "failed": failed}[fate].append(job_id)
-    return TakenBack(tuple(requeued), tuple(suspects), tuple(failed))
+            fates[fate].append(job_id)
+    return TakenBack(*(tuple(job_ids) for job_ids in fates.values()))
 
 
 def _take_back_one(redis: Redis, job_id: str, execution_key: str, companions: int) -> str | None:
@@ -102,7 +107,10 @@ def _take_back_one(redis: Redis, job_id: str, execution_key: str, companions: in
                 execution.worker_name = job.worker_name or ""
                 execution.delete(job=job, pipeline=pipe)
                 meta = JobMeta.model_validate(job.meta)
-                if companions:
+                if keys.CANCEL_FIELD.encode() in raw:
+                    end_canceled(pipe, job, spec_of(job), meta)
+                    fate = "canceled"
+                elif companions:
                     fate = requeue_after_crash(pipe, job, meta, companions)
                 else:
                     requeue_unharmed(pipe, job, meta)
@@ -141,8 +149,7 @@ def requeue_after_crash(pipe: Pipeline, job: ServiceJob, meta: JobMeta, companio
             f"the worker died {meta.crashes + 1} times while it ran this job, {ALONE_DEATHS} times alone with it; "
             "ask for something else"
         )
-        end_failed(pipe, job, spec.ttl_s, meta, Failure(code="worker_died", detail=detail))
-        work.moved(pipe, running=-meta.total)
+        end_failed(pipe, job, spec, meta, Failure(code="worker_died", detail=detail))
         return "failed"
     meta = after_crash(meta, companions)
     _put_back(pipe, job, meta)
@@ -161,7 +168,8 @@ def _put_back(pipe: Pipeline, job: ServiceJob, meta: JobMeta) -> None:
     queue = ServiceQueue(name, connection=job.connection)
     queue.redis_server_version = REDIS_VERSION
     queue.enqueue_job(job, pipeline=pipe, at_front=True)
-    work.moved(pipe, queued=meta.total, running=-meta.total)
+    ledger.waits_in_front(pipe, name, job.id, meta.total, spec.caller)
+    publish_moved(pipe, job.id)
 
 
 def take_back_overdue(redis: Redis, queue_names: Sequence[str]) -> TakenBack:

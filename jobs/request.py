@@ -1,5 +1,6 @@
 """What a caller may ask for, and how the open choices in it are made."""
 
+import math
 import secrets
 from typing import Annotated
 
@@ -7,11 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.catalogue import Catalogue, ModelCard, SamplerCard
 from jobs.errors import Refusal, RequestRefused
-from jobs.spec import MAX_SEED, JobSpec, Priority, Seed, TimestepSpacing
+from jobs.spec import ANONYMOUS, MAX_SEED, JobSpec, Priority, Seed, TimestepSpacing
 
 MAX_STEPS = 1000
 MAX_IMAGES = 16
 MAX_TTL_S = 86_400
+MAX_SCALE = 16
+MAX_INIT_IMAGE = 7_000_000
+"""Characters of a data URI."""
+DEFAULT_STRENGTH = DEFAULT_SEED_MIX = 0.5
 
 Steps = Annotated[int, Field(ge=1, le=MAX_STEPS)]
 MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
@@ -50,16 +55,46 @@ class JobRequest(BaseModel):
     timestep_spacing: TimestepSpacing | None = Field(
         None, description="How the steps are spread over the timesteps; the model's if left out."
     )
-    scale: int = Field(1, ge=1, le=16, description="Each pixel becomes scale × scale pixels, after sampling.")
+    scale: int = Field(
+        1, ge=1, le=MAX_SCALE, description="Each pixel becomes scale × scale pixels, after sampling."
+    )
     ttl_s: int = Field(3600, ge=1, le=MAX_TTL_S, description="Seconds that the result is kept.")
     priority: Priority = Field("normal", description="`low` work is done when there is nothing else to do.")
     metadata: dict[MetadataKey, MetadataValue] = Field(
         default_factory=dict, max_length=16, description="Strings of your own, given back with the job."
     )
+    init_image: Annotated[str, Field(max_length=MAX_INIT_IMAGE)] | None = Field(
+        None, description="A picture to start from: a data URI in base64, PNG, JPEG or WebP, at most 4 megapixels."
+    )
+    strength: float | None = Field(
+        None, ge=0, le=1, description="How far to go from `init_image`: 0.5 if left out, 1 forgets it."
+    )
+    seed_to: Seed | None = Field(None, description="A second seed: each picture starts between the two statics.")
+    seed_mix: float | None = Field(
+        None, ge=0, le=1, description="How far towards `seed_to`: 0.5 if left out, 0 is `seed`, 1 is `seed_to`."
+    )
+    preview: bool = Field(False, description="Whether `events` also carries pictures of the work in progress.")
+    animation: bool = Field(False, description="Whether the denoising is kept as an animated PNG.")
+    cancel_on_disconnect: bool = Field(
+        False,
+        description="Whether the job is canceled when the last one who waited for it or listened to it hangs up.",
+    )
+    webhook_url: Annotated[str, Field(max_length=2048)] | None = Field(
+        None, description="Where to send word when the job has ended."
+    )
 
 
-def resolve(request: JobRequest, catalogue: Catalogue, max_evaluations: int) -> JobSpec:
+def resolve(
+    request: JobRequest,
+    catalogue: Catalogue,
+    max_evaluations: int,
+    *,
+    caller: str = ANONYMOUS,
+    request_id: str | None = None,
+) -> JobSpec:
     """Make every open choice of `request`, so that the job means one picture.
+
+    `init_image` is taken as it was sent; to bring it to the model's size is the caller's work.
 
     Raises `ModelUnknown`, and `RequestRefused` with everything that does not fit the model at once.
     """
@@ -70,6 +105,12 @@ def resolve(request: JobRequest, catalogue: Catalogue, max_evaluations: int) -> 
     guidance_scale = _guidance_scale(request, card, refusals)
     seed = secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed
     labels = _class_labels(request, card, seed, refusals)
+    strength = _with("strength", request.strength, DEFAULT_STRENGTH, "init_image", request.init_image, refusals)
+    seed_mix = _with("seed_mix", request.seed_mix, DEFAULT_SEED_MIX, "seed_to", request.seed_to, refusals)
+    if strength is not None and int(steps * strength) == 0:
+        least = math.ceil(1000 / steps) / 1000
+        detail = f"strength {strength:g} of {steps} steps leaves no step; use at least {least:g}"
+        refusals.append(Refusal("/strength", "out_of_range", detail))
     if refusals:
         raise RequestRefused(*refusals)
     assert sampler is not None
@@ -88,6 +129,16 @@ def resolve(request: JobRequest, catalogue: Catalogue, max_evaluations: int) -> 
         scale=request.scale,
         ttl_s=request.ttl_s,
         priority=request.priority,
+        init_image=request.init_image,
+        strength=strength,
+        seed_to=request.seed_to,
+        seed_mix=seed_mix,
+        animation=request.animation,
+        preview=request.preview,
+        cancel_on_disconnect=request.cancel_on_disconnect,
+        webhook_url=request.webhook_url,
+        caller=caller,
+        request_id=request_id,
         metadata=request.metadata,
     )
     _refuse_beyond(max_evaluations, evaluations(spec, sampler))
@@ -96,7 +147,7 @@ def resolve(request: JobRequest, catalogue: Catalogue, max_evaluations: int) -> 
 
 def evaluations(spec: JobSpec, sampler: SamplerCard) -> int:
     """Evaluations of the network that the whole job costs, at most: images × steps × places."""
-    return spec.num_images * spec.steps * sampler.evaluations_per_step * spec.places
+    return spec.num_images * spec.walked_steps * sampler.evaluations_per_step * spec.places
 
 
 def _sampler(request: JobRequest, card: ModelCard, refusals: list[Refusal]) -> SamplerCard | None:
@@ -131,6 +182,17 @@ def _guidance_scale(request: JobRequest, card: ModelCard, refusals: list[Refusal
         detail = f"{card.id} was trained without a null label and takes only guidance_scale 1"
         refusals.append(Refusal("/guidance_scale", "not_for_model", detail))
     return float(request.guidance_scale)
+
+
+def _with(
+    name: str, value: float | None, default: float, other: str, other_value: object, refusals: list[Refusal]
+) -> float | None:
+    """The value of a field that means something only beside another one."""
+    if other_value is not None:
+        return default if value is None else value
+    if value is not None:
+        refusals.append(Refusal(f"/{name}", "conflict", f"{name} means nothing without {other}; give both"))
+    return None
 
 
 def _class_labels(

@@ -37,21 +37,31 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="The address the API listens on.")
     port: int = Field(8000, ge=0, le=65535, description="The port the API listens on.")
     allow_anonymous: bool = Field(
-        False, description="Whether the API may listen beyond loopback although anybody may submit jobs."
+        False, description="Whether callers without a key are let in, also beyond loopback and beside keys."
     )
     public_url: str = Field("", description="Prefix of the URLs in answers; empty gives root-relative URLs.")
-    models: Annotated[tuple[Path, ...], NoDecode] = Field(
-        (BUNDLED_MODEL,),
-        description="Model folders a worker serves, separated by commas; first is the default.",
+    models: Annotated[tuple[str, ...], NoDecode] = Field(
+        (str(BUNDLED_MODEL),),
+        description="Model folders, or names on the Hugging Face Hub, separated by commas; first is the default.",
     )
 
     # What a caller may ask for
-    max_body_bytes: int = Field(1_048_576, ge=1024, description="The largest request body that is read.")
+    max_body_bytes: int = Field(8_388_608, ge=1024, description="The largest request body that is read.")
     max_job_evaluations: int = Field(
         16_000, ge=1, description="The most evaluations (images × steps × places) that one job may cost."
     )
     max_queued_evaluations: int = Field(
         1_000_000, ge=1, description="The most evaluations that may wait; beyond that a job gets 429."
+    )
+    max_caller_queued_evaluations: int = Field(
+        1_000_000, ge=1, description="The most evaluations of one caller that may wait; beyond that 429."
+    )
+    rate_limit: str = Field(
+        "", description="Submits a caller may make, as `120/minute`; empty for any number. Beyond that 429."
+    )
+    max_listeners: int = Field(1000, ge=1, description="Event streams one API process holds open; beyond that 503.")
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Origins whose pages may call the API from a browser, separated by commas; `*` for any."
     )
     ready_needs_worker: bool = Field(False, description="Whether `/health/ready` fails while no worker is there.")
 
@@ -69,7 +79,7 @@ class Settings(BaseSettings):
     torch_threads: int = Field(0, ge=0, description="CPU threads of a forward pass; 0 is one per core.")
 
     # How a worker holds its jobs
-    heartbeat_ttl_s: int = Field(10, ge=2, description="A worker silent for so long has lost its jobs.")
+    heartbeat_ttl_s: int = Field(6, ge=2, description="A worker silent for so long has lost its jobs.")
     drain_s: float = Field(20.0, ge=0, description="On SIGTERM, the time to finish before jobs are given back.")
     engine_start_s: float = Field(300.0, ge=1, description="The time an engine may take to load and check itself.")
 
@@ -84,6 +94,31 @@ class Settings(BaseSettings):
     )
 
     # How the processes talk
+    webhook_secret: SecretStr = Field(
+        SecretStr(""), description="What each caller's signing secret is derived from; empty refuses webhooks."
+    )
+    webhook_allow_private: bool = Field(
+        False, description="Whether webhooks may go to plain http and to private, loopback or link-local addresses."
+    )
+    webhook_retries_s: Annotated[tuple[float, ...], NoDecode] = Field(
+        (5.0, 30.0, 120.0, 600.0, 3600.0, 21_600.0, 86_400.0),
+        description="Seconds before each further try of a webhook, separated by commas; then it is given up.",
+    )
+    url_secret: SecretStr = Field(
+        SecretStr(""),
+        description="Signs the URLs of pictures and events, for pages that cannot send a key; empty for none.",
+    )
+    signed_url_s: int = Field(3600, ge=1, description="Seconds that a signed URL is good for.")
+    worker_metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Where a worker answers `/metrics`, on `UNFOG_WORKER_METRICS_HOST`; 0 for nowhere.",
+    )
+    worker_metrics_host: str = Field("127.0.0.1", description="The address a worker's `/metrics` listens on.")
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="`json`: an object a line. `text`: for people. `auto`: text on a terminal, else JSON."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level logged.")
 
     @field_validator("redis_url")
@@ -98,16 +133,45 @@ class Settings(BaseSettings):
             ) from None
         return value
 
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _origins(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("webhook_secret", "url_secret")
+    @classmethod
+    def _hard_to_guess(cls, value: SecretStr) -> SecretStr:
+        # Each caller knows a hash made with it, and may try all short ones.
+        if 0 < len(value.get_secret_value()) < 32:
+            raise ValueError("it must have at least 32 characters; `openssl rand -hex 32` makes one")
+        return value
+
+    @field_validator("webhook_retries_s", mode="before")
+    @classmethod
+    def _delays(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("webhook_retries_s")
+    @classmethod
+    def _within_a_week(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(0 < delay <= 604_800 for delay in value):
+            raise ValueError("each delay must be above 0 and at most 604800 seconds")
+        return value
+
     @field_validator("models", mode="before")
     @classmethod
     def _split_on_commas(cls, value: object) -> object:
         if isinstance(value, str):
-            return tuple(Path(part.strip()) for part in value.split(",") if part.strip())
+            return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
     @field_validator("models")
     @classmethod
-    def _at_least_one(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+    def _at_least_one(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value:
             raise ValueError("name at least one model folder")
         return value
@@ -126,4 +190,6 @@ def _sentence(fault: ErrorDetails) -> str:
     reason = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if variable == "UNFOG_REDIS_URL":
         return f"{variable} is no URL of a Redis: {reason}."
+    if variable.endswith("_SECRET"):
+        return f"{variable} cannot be used: {reason}."
     return f"{variable} is {os.environ.get(variable, fault['input'])!r}: {reason}."

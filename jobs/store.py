@@ -1,6 +1,7 @@
-"""The API's way to the jobs: submit one, read one, fetch its pictures. Asynchronous."""
+"""The API's way to the jobs: submit, read, cancel, erase, list, and fetch pictures. Asynchronous."""
 
-import secrets
+import time
+from collections.abc import Sequence
 from typing import Any
 
 from redis import Redis
@@ -9,16 +10,21 @@ from redis.exceptions import ResponseError
 from rq.job import JobStatus, Retry
 from rq.utils import now
 
+from jobs import keys
+from jobs.cancel import cancel, erase
 from jobs.catalogue import Catalogue, read_catalogue, read_refusals
-from jobs.errors import JobNotFound
+from jobs.errors import JobGone, JobNotFound, JobUnfinished
+from jobs.estimate import Estimate, estimate_all, estimate_new
+from jobs.ids import is_job_id, new_job_id
 from jobs.lanes import lane_of
+from jobs.listing import Page, read_page
 from jobs.memory import MemoryGuard
 from jobs.queue import GENERATE, ServiceJob, ServiceQueue
-from jobs.record import JobMeta, JobRecord, Picture, record_of, restore
+from jobs.record import FIELDS, JobMeta, JobRecord, Picture, Status, read_record, record_of
 from jobs.spec import JobSpec
-from jobs.submit import Idempotency, push
+from jobs.stats import Stats, read_stats
+from jobs.submit import INDEX_TTL_S, Idempotency, Limits, push
 
-JOB_ID_PREFIX = "job_"
 NO_DEADLINE = -1
 """RQ's clock does not stand still for a parked job; the worker keeps the deadlines."""
 RQ_RETRIES = 1000
@@ -27,11 +33,15 @@ RQ_RETRIES = 1000
 class JobStore:
     """Jobs in Redis, seen from the API.
 
-    `unused` is a synchronous client that RQ's classes want to hold; no call ever goes through it.
+    `unused` is a synchronous client that RQ's classes want to hold; no call ever goes through it. `max_queued`
+    evaluations may wait, `max_queued_of_caller` of one caller.
     """
 
-    def __init__(self, redis: AsyncRedis, unused: Redis, max_queued: int) -> None:
-        self._redis, self._unused, self._max_queued = redis, unused, max_queued
+    def __init__(
+        self, redis: AsyncRedis, unused: Redis, max_queued: int, max_queued_of_caller: int | None = None
+    ) -> None:
+        self._redis, self._unused = redis, unused
+        self._limits = Limits(max_queued, max_queued if max_queued_of_caller is None else max_queued_of_caller)
         self._memory = MemoryGuard(redis)
 
     async def catalogue(self) -> Catalogue:
@@ -41,15 +51,15 @@ class JobStore:
     async def submit(self, spec: JobSpec, evaluations: int, idempotency: Idempotency | None = None) -> JobRecord:
         """Accept a job, in one script: all of it happens or nothing does; see `jobs.submit`.
 
-        With an idempotency key that is known, the job it stands for. Raises `TooMuchQueued`,
-        `IdempotencyConflict` and `StoreNearlyFull`.
+        With an idempotency key that is known, the job it stands for. Raises `TooMuchQueued`, `CallerQueueFull`,
+        `IdempotencyConflict`, `StoreNearlyFull`, and `JobGone` when the key's job has expired or was erased.
         """
         await self._memory.require_room()
         queue = ServiceQueue(lane_of(spec, evaluations).name, connection=self._unused)
         job = queue.create_job(
             GENERATE,
             kwargs={"spec": spec.model_dump_json()},
-            job_id=JOB_ID_PREFIX + secrets.token_hex(12),
+            job_id=new_job_id(),
             status=JobStatus.QUEUED,
             timeout=NO_DEADLINE,
             result_ttl=spec.ttl_s,
@@ -61,30 +71,79 @@ class JobStore:
         )
         assert isinstance(job, ServiceJob)
         job.origin, job.enqueued_at = queue.name, now()
-        accepted = await push(self._redis, job, spec, evaluations, self._max_queued, idempotency)
-        return record_of(job) if accepted == job.id else await self.get(accepted)
+        accepted = await push(self._redis, job, spec, evaluations, self._limits, idempotency)
+        return record_of(job) if accepted == job.id else await self.get(accepted, spec.caller)
 
-    async def get(self, job_id: str) -> JobRecord:
-        """The job of that id: one round trip. Raises `JobNotFound`."""
-        foreign = JobNotFound(f"there is no job {job_id!r} of this service")
+    async def get(self, job_id: str, caller: str | None = None) -> JobRecord:
+        """The job of that id, if it is the caller's; anybody's for None: one round trip, two if there is none.
+
+        Raises `JobNotFound`, and `JobGone` when it was the caller's and has expired or was erased.
+        """
+        if not is_job_id(job_id):
+            raise JobNotFound(f"there is no job {job_id!r}")
+        record = await self._read(job_id)
+        if record is not None and caller in (None, record.spec.caller):
+            return record
+        if record is None and caller is not None:
+            submitted: Any = await self._redis.zscore(keys.caller_jobs(caller), job_id)
+            if (submitted or 0) > time.time() - INDEX_TTL_S:
+                raise JobGone(job_id)
+        raise JobNotFound(f"there is no job {job_id!r}, or it has expired")
+
+    async def _read(self, job_id: str) -> JobRecord | None:
         try:
-            raw: Any = await self._redis.hgetall(ServiceJob.key_for(job_id)) if _is_job_id(job_id) else {}
+            values: Any = await self._redis.hmget(ServiceJob.key_for(job_id), list(FIELDS))
         except ResponseError as error:
             if not str(error).startswith("WRONGTYPE"):
                 raise
-            raise foreign from None
-        if b"data" not in raw:
-            raise JobNotFound(f"there is no job {job_id!r}, or it has expired")
-        try:
-            return record_of(restore(job_id, raw, self._unused))
-        except Exception:  # noqa: BLE001  # a hash that this service did not write is no job of ours
-            raise foreign from None
+            return None
+        return read_record(job_id, dict(zip(FIELDS, values, strict=True)))
+
+    async def cancel(self, job_id: str, caller: str | None = None) -> JobRecord:
+        """Cancel a job: a queued one ends at once, a running one at its worker's next tick, an ended one stays.
+
+        Raises as `get` does.
+        """
+        return await cancel(self._redis, self._unused, await self.get(job_id, caller))
+
+    async def erase(self, job_id: str, caller: str | None = None) -> None:
+        """Erase an ended job and all that it made. Raises `JobUnfinished`, and as `get` does."""
+        if not await erase(self._redis, await self.get(job_id, caller)):
+            raise JobUnfinished(job_id)
+
+    async def jobs_of(self, caller: str, status: Status | None, cursor: str | None, limit: int) -> Page:
+        """The caller's jobs, newest first, at most `limit`; only those of that status. Raises `CursorUnknown`."""
+        return await read_page(self._redis, caller, status, cursor, limit)
+
+    async def estimate(self, record: JobRecord) -> Estimate:
+        """When the job will be done: one round trip, none for a job that has ended."""
+        return (await self.estimates([record]))[0]
+
+    async def estimates(self, records: Sequence[JobRecord]) -> list[Estimate]:
+        """The same for several jobs, in one round trip."""
+        return await estimate_all(self._redis, records)
+
+    async def estimate_new(self, spec: JobSpec, evaluations: int) -> Estimate:
+        """The estimate of a job that would be submitted now."""
+        return await estimate_new(self._redis, spec, evaluations)
+
+    async def stats(self) -> Stats:
+        """How much work there is, in all and by model."""
+        return await read_stats(self._redis)
 
     async def picture(self, picture: Picture) -> bytes:
         """The PNG of one picture. Raises `JobNotFound` when it has expired meanwhile."""
         png: Any = await self._redis.get(picture.key)
         if png is None:
             raise JobNotFound("the picture has expired")
+        return bytes(png)
+
+    async def animation(self, record: JobRecord) -> bytes:
+        """The animated PNG of a job. Raises `JobNotFound` when it has none, or it has expired meanwhile."""
+        stored = record.meta.animation
+        png: Any = await self._redis.get(stored.key) if stored is not None else None
+        if png is None:
+            raise JobNotFound(f"job {record.id} has no animation, or it has expired")
         return bytes(png)
 
     async def health(self) -> dict[str, Any]:
@@ -99,8 +158,3 @@ class JobStore:
     async def close(self) -> None:
         """Close the connections."""
         await self._redis.aclose()
-
-
-def _is_job_id(text: str) -> bool:
-    tail = text.removeprefix(JOB_ID_PREFIX)
-    return tail != text and len(tail) == 24 and all(c in "0123456789abcdef" for c in tail)

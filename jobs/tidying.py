@@ -1,5 +1,6 @@
 """What RQ leaves in Redis for ever, made to go: jobs that its tools cancelled, and the names of dead workers."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,10 +20,14 @@ return redis.call('EXISTS', KEYS[1])
 
 
 def expire_canceled(redis: Redis, queue_names: Sequence[str]) -> None:
-    """Give cancelled jobs the time to live of their own, and strike those that are gone from RQ's list."""
+    """Give jobs that RQ's tools cancelled the time to live of their own, and strike those that are gone.
+
+    RQ's list has the second at which a tool cancelled a job, or the one at which a job expires that the API
+    cancelled: what lies ahead needs no look yet.
+    """
     for name in queue_names:
         registry = CanceledJobRegistry(name, connection=redis).key
-        listed: Any = redis.zrange(registry, 0, -1)
+        listed: Any = redis.zrangebyscore(registry, "-inf", time.time())
         job_ids = [as_text(job_id) for job_id in listed]
         with redis.pipeline(transaction=False) as pipe:
             for job_id in job_ids:

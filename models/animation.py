@@ -17,7 +17,7 @@ def frame_indices(evaluations: int, most: int = 24) -> list[int]:
 
 
 def animate(frames: Sequence[npt.NDArray[np.uint8]], frame_ms: int = 80, hold_ms: int = 1500) -> bytes:
-    """Frames uint8 (H, W, 3) as an APNG that loops and rests ``hold_ms`` on the last.
+    """Frames uint8, all (H, W, 3) or all (H, W), as an APNG that loops and rests ``hold_ms`` on the last.
 
     A viewer without APNG shows the last frame, the finished picture. Same frames, same bytes.
 
@@ -26,7 +26,7 @@ def animate(frames: Sequence[npt.NDArray[np.uint8]], frame_ms: int = 80, hold_ms
     """
     if not frames:
         raise ValueError("an animation needs at least one frame")
-    images = [Image.fromarray(frame, "RGB") for frame in (frames[-1], *frames)]
+    images = [Image.fromarray(frame) for frame in (frames[-1], *frames)]
     file = io.BytesIO()
     images[0].save(
         file,

@@ -16,7 +16,7 @@ from models.spacing import timesteps_for
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 EXTRAS = ("class_names", "null_class", "sampler", "steps", "guidance_scale")
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,10 @@ class Model(Description):
     network: torch.nn.Module
 
 
-def describe_model(path: Path) -> Description:
+def describe_model(path: Path, *, model_id: str | None = None) -> Description:
     """Read the configs of a model folder and hash its weights, without building the network.
+
+    ``model_id`` None means the folder's name.
 
     Raises: as ``load_model``, but says nothing about whether the weights fit the config.
     """
@@ -72,7 +74,7 @@ def describe_model(path: Path) -> Description:
     sampler, steps, guidance = _defaults(schedule, extras, null_class)
     decisive = [network_config, schedule_config, class_names, null_class]
     return Description(
-        id=folder.name,
+        id=model_id or folder.name,
         folder=folder,
         schedule=schedule,
         channels=network_config["in_channels"],
@@ -87,10 +89,13 @@ def describe_model(path: Path) -> Description:
     )
 
 
-def load_model(path: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Model:
+def load_model(
+    path: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32, model_id: str | None = None
+) -> Model:
     """Load a diffusers folder: ``unet/`` and ``scheduler/`` inside, or both configs at its root.
 
     Weights are read from safetensors only and converted to ``dtype``, whatever they were stored in.
+    ``model_id`` None means the folder's name.
 
     Raises:
         ModelNotFound: no folder there, or no configs or weights in it.
@@ -98,10 +103,16 @@ def load_model(path: Path, *, device: str = "cpu", dtype: torch.dtype = torch.fl
         CorruptModel: a file is unreadable, or the weights do not fit the config.
         UnsupportedConfig: a config asks for what is not implemented; names the key.
     """
-    described = describe_model(path)
+    described = describe_model(path, model_id=model_id)
     network_folder, _ = _layout(described.folder)
     network = _load_network(network_folder, dtype).to(device)
     return Model(**vars(described), network=network)
+
+
+def weights_of(folder: Path) -> Path:
+    """The file that holds the weights of a model folder. Raises as ``load_model``."""
+    network_folder, _ = _layout(folder)
+    return _weights_file(network_folder)
 
 
 def _existing_folder(path: Path) -> Path:
@@ -129,15 +140,27 @@ def _weights_file(network_folder: Path) -> Path:
     file = network_folder / WEIGHTS
     if file.exists():
         return file
-    pickles = sorted(found.name for pattern in PICKLES for found in network_folder.glob(pattern))
+    pickles = sorted(found.name for found in network_folder.iterdir() if is_pickle(found.name))
     if pickles:
         raise UnsafeWeights(
             f"{network_folder} holds only pickled weights ({', '.join(pickles)}), and a pickle can run any"
-            " code. If you trust whoever made it, convert it once, outside this service: python -c"
-            f" \"from diffusers import UNet2DModel; UNet2DModel.from_pretrained('{network_folder}',"
-            f" use_safetensors=False).save_pretrained('{network_folder}')\""
+            " code. If you trust whoever made it, convert it once, outside this service:"
+            f" {conversion_command(str(network_folder))}"
         )
     raise ModelNotFound(f"{network_folder} has no {WEIGHTS}")
+
+
+def is_pickle(file: str) -> bool:
+    """Whether a file of that name is one that weights are pickled into."""
+    return file.endswith(PICKLES)
+
+
+def conversion_command(network_folder: str) -> str:
+    """The command that writes safetensors beside the pickled weights of a folder."""
+    return (
+        f"python -c \"from diffusers import UNet2DModel; UNet2DModel.from_pretrained('{network_folder}',"
+        f" use_safetensors=False).save_pretrained('{network_folder}')\""
+    )
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -65,9 +65,23 @@ def start_index(steps: int, strength: float) -> int:
     walked = min(int(steps * strength), steps)
     if walked == 0:
         raise InvalidSampling(
-            "strength", f"strength {strength} of {steps} steps leaves none; use at least {1 / steps:.3g}"
+            "strength", f"strength {strength} of {steps} steps leaves none; use at least {least_strength(steps):g}"
         )
     return steps - walked
+
+
+def least_strength(steps: int) -> float:
+    """The least strength, in thousandths, that leaves one of ``steps`` (up to 1000)."""
+    return math.ceil(1000 / steps) / 1000
+
+
+def start_of_walk(timesteps: int, walked_steps: int | None) -> int:
+    """How many of a list of ``timesteps`` are left out where the last ``walked_steps`` are taken; None is all.
+
+    A list may be shorter than the steps that were asked for, as quadratic ones are: then there is less to leave
+    out. At least one is left wherever ``walked_steps`` is at least 1.
+    """
+    return 0 if walked_steps is None else max(0, timesteps - walked_steps)
 
 
 def drowned(picture: Tensor, noise: Tensor, schedule: NoiseSchedule, table: SamplerTable) -> Tensor:
@@ -76,15 +90,22 @@ def drowned(picture: Tensor, noise: Tensor, schedule: NoiseSchedule, table: Samp
     return add_noise(picture, noise, first, torch.tensor(schedule.alphas_cumprod))
 
 
-def from_image(image: Image.Image, height: int, width: int) -> Tensor:
-    """A Pillow image as float32 (1, 3, height, width) in [-1, 1].
+def from_image(image: Image.Image, height: int, width: int, channels: int = 3) -> Tensor:
+    """A Pillow image as float32 (1, channels, height, width) in [-1, 1], in colour or grey.
 
-    Turned upright by its EXIF tag, laid on white where it is transparent, cut to the middle, resized.
+    Turned upright by its EXIF tag, laid on white where it is transparent, cut to the middle, resized; one that
+    has this size already stays as it is, pixel for pixel.
+
+    Raises:
+        InvalidSampling: the model's pictures are neither, having other than 3 or 1 channels.
     """
+    if channels not in (1, 3):
+        raise InvalidSampling("init_image", f"the model's pictures have {channels} channels, and no image has them")
     upright = ImageOps.exif_transpose(image)
     if upright.has_transparency_data:
         upright = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
-    fitted = ImageOps.fit(upright.convert("RGB"), (width, height), Image.Resampling.LANCZOS)
-    pixels = torch.from_numpy(np.array(fitted, dtype=np.float32))
+    toned = upright.convert("RGB" if channels == 3 else "L")
+    fitted = ImageOps.fit(toned, (width, height), Image.Resampling.LANCZOS)
+    pixels = torch.from_numpy(np.array(fitted, dtype=np.float32)).view(height, width, channels)
     return (pixels / 127.5 - 1).permute(2, 0, 1)[None].contiguous()

@@ -25,15 +25,24 @@ def read_settings() -> Settings:
 
 
 def require_models(settings: Settings) -> None:
-    """Raise `CannotStart` unless every model folder is there and looks like one."""
-    for folder in settings.models:
+    """Raise `CannotStart` unless every model folder is there and looks like one; the worker looks on the Hub."""
+    for name in settings.models:
+        folder = Path(name)
         if not folder.is_dir():
+            if _may_be_on_the_hub(name):
+                continue
             raise CannotStart(f"There is no model folder {folder}. Name one that exists with UNFOG_MODELS.")
         if not any((folder / name).is_file() for name in ("model_index.json", "config.json")):
             raise CannotStart(
                 f"{folder} is no diffusers model: it has neither model_index.json nor config.json. "
                 "Name another folder with UNFOG_MODELS."
             )
+
+
+def _may_be_on_the_hub(name: str) -> bool:
+    """Whether a name without a folder reads org/name or org/name@revision, from no folder that is here."""
+    organisation, slash, rest = name.partition("@")[0].partition("/")
+    return bool(slash and organisation.strip(".~") and rest and "/" not in rest and not Path(organisation).is_dir())
 
 
 def require_port(host: str, port: int) -> None:

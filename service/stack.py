@@ -1,4 +1,4 @@
-"""The service on one machine: Redis, a worker and the API, and what is printed when they are ready."""
+"""The service on one machine: Redis, a worker, the API and, for webhooks, a dispatcher; and what they print."""
 
 import contextlib
 import http.client
@@ -10,13 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import SecretStr
-from redis.exceptions import RedisError
 
-from jobs.connection import connect
-from jobs.recovery import take_back_from_process
 from jobs.settings import Settings
 from service import preflight
 from service.child import Child
+from service.dead_worker import take_jobs_back
 from service.redis_server import RedisServer
 from service.state import StateFolder
 from service.supervisor import Supervisor
@@ -49,19 +47,24 @@ def serve(settings: Settings, write: Callable[[str], None]) -> int:
             server.clean_up()
 
 
-def greeting(settings: Settings) -> str:
-    """What a person reads when all is ready: the address, the line that draws a picture, the queue."""
+def greeting(settings: Settings, keyed: bool = False) -> str:
+    """What a person reads when all is ready: the address, the line that draws a picture, the queue.
+
+    keyed: whether that line needs a key.
+    """
     base = f"http://{_netloc(settings)}"
     url = settings.redis_url.get_secret_value()
     shown = shlex.quote(url) if url.startswith("unix:") else '"$UNFOG_REDIS_URL"'  # another may hold a password
     rq = Path(sys.executable).with_name("rq")
+    key = '-H "Authorization: Bearer $UNFOG_API_KEY" ' if keyed else ""
     return "\n".join(
         [
             "",
             f"Unfog is ready at {base}/ (Ctrl-C stops it).",
             "A picture, from another terminal:",
             "",
-            "curl -sS -f -H 'Content-Type: application/json' -H 'Prefer: wait=60' -H 'Accept: image/png' "
+            *(["export UNFOG_API_KEY=unfog_...  # `unfog keys create NAME` makes one", ""] if keyed else []),
+            f"curl -sS -f {key}-H 'Content-Type: application/json' -H 'Prefer: wait=60' -H 'Accept: image/png' "
             '-d \'{"sampler":"ddim","steps":50,"seed":7,"scale":8}\' ' + f"{base}/v1/jobs -o art.png",
             "",
             f"The queue: {shlex.quote(str(rq))} info --url {shown}",
@@ -72,49 +75,54 @@ def greeting(settings: Settings) -> str:
 
 def is_ready(settings: Settings) -> bool:
     """Whether the API answers that all is well and that a worker is there."""
+    status, body = _ask(settings, "/health/ready")
+    try:
+        return status == http.HTTPStatus.OK and int(json.loads(body)["workers"]) >= 1
+    except ValueError:
+        return False
+
+
+def needs_key(settings: Settings) -> bool:
+    """Whether the API, which answers, lets in callers with a key alone."""
+    return _ask(settings, "/v1/models")[0] == http.HTTPStatus.UNAUTHORIZED
+
+
+def _ask(settings: Settings, path: str) -> tuple[int, bytes]:
+    """Status and body of what the API answers to a GET; 0 and nothing if it does not."""
     host = _EVERYWHERE.get(settings.host, settings.host)
     connection = http.client.HTTPConnection(host, settings.port, timeout=1.0)
     try:
-        connection.request("GET", "/health/ready")
+        connection.request("GET", path)
         answer = connection.getresponse()
-        said = json.loads(answer.read())
-    except (OSError, http.client.HTTPException, ValueError):
-        return False
+        return answer.status, answer.read()
+    except (OSError, http.client.HTTPException):
+        return 0, b""
     finally:
         connection.close()
-    return answer.status == http.HTTPStatus.OK and int(said["workers"]) >= 1
 
 
 def _supervise(settings: Settings, first: list[Child], write: Callable[[str], None]) -> int:
-    env = _environment(settings)
-    worker = Child(
-        "worker", [sys.executable, "-P", "-m", "worker"], env=env, stop_s=settings.drain_s + _STOP_MARGIN_S
-    )
-    api = Child("api", [sys.executable, "-P", "-m", "app"], env=env, ready=lambda: is_ready(settings))
     code = Supervisor(
-        [*first, worker, api],
+        [*first, *children_of(settings)],
         write=write,
-        on_ready=lambda: write(greeting(settings)),
-        on_child_death=lambda child: take_jobs_back(settings, child, write) if child is worker else None,
+        on_ready=lambda: write(greeting(settings, needs_key(settings))),
+        on_child_death=lambda child: take_jobs_back(settings, child, write) if child.name == "worker" else None,
     ).run()
     write("Stopped.")
     return code
 
 
-def take_jobs_back(settings: Settings, dead: Child, write: Callable[[str], None]) -> None:
-    """Queue the jobs of a dead worker again at once; without Redis, other workers do it after the heartbeat ttl."""
-    assert dead.pid is not None
-    try:
-        with connect(settings) as redis:
-            taken = take_back_from_process(redis, os.uname().nodename, dead.pid)
-    except RedisError as error:
-        write(f"The jobs of {dead.name} (process {dead.pid}) will be taken back later: {error}")
-        return
-    if taken:
-        write(
-            f"Jobs of {dead.name} (process {dead.pid}): {len(taken.requeued)} queued again, "
-            f"{len(taken.suspects)} to be run apart, {len(taken.failed)} failed."
-        )
+def children_of(settings: Settings) -> list[Child]:
+    """The processes beside Redis, in the order of their start; they are stopped in reverse."""
+    env = _environment(settings)
+    worker = Child(
+        "worker", [sys.executable, "-P", "-m", "worker"], env=env, stop_s=settings.drain_s + _STOP_MARGIN_S
+    )
+    api = Child("api", [sys.executable, "-P", "-m", "app"], env=env, ready=lambda: is_ready(settings))
+    if not settings.webhook_secret.get_secret_value():
+        return [worker, api]
+    # Stopped after the worker, whose last jobs may have webhooks.
+    return [Child("dispatch", [sys.executable, "-P", "-m", "dispatch"], env=env), worker, api]
 
 
 def _environment(settings: Settings) -> dict[str, str]:
@@ -136,4 +144,5 @@ def _netloc(settings: Settings) -> str:
 def write_line(line: str) -> None:
     """Write a line to the terminal; a terminal that has gone away does not stop the service."""
     with contextlib.suppress(OSError):
-        print(line, flush=True)
+        sys.stdout.write(f"{line}\n")  # in one piece: a thread may write as well
+        sys.stdout.flush()

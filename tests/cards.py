@@ -12,7 +12,7 @@ from rq.utils import now
 
 from jobs import keys
 from jobs.catalogue import Catalogue, ModelCard, SamplerCard, announce
-from jobs.events import publish_ended
+from jobs.events import publish_moved
 from jobs.queue import ServiceJob
 from jobs.record import Failure, JobMeta, Picture, restore, spec_of, write_meta
 
@@ -156,5 +156,5 @@ def _end(redis: Redis, job: ServiceJob, status: JobStatus, meta: JobMeta) -> Non
         job.set_status(status, pipeline=pipe)
         write_meta(pipe, job, meta)
         job.save(pipeline=pipe, include_result=False)
-        publish_ended(pipe, job.id)
+        publish_moved(pipe, job.id)
         pipe.execute()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = {"app", "jobs", "worker", "models", "service"}
+ROOMS = {"app", "dispatch", "jobs", "worker", "models", "service"}
 
 
 def loaded_after(code: str) -> set[str]:
@@ -36,7 +36,7 @@ def test_the_contracts_of_import_linter_are_kept() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("module", ["app.main", "service.stack", "jobs.store"])
+@pytest.mark.parametrize("module", ["app.main", "dispatch.main", "service.stack", "jobs.store"])
 def test_what_runs_in_a_small_image_loads_no_torch(module: str) -> None:
     loaded = loaded_after(f"import {module}")
     assert not loaded & {"torch", "diffusers", "numpy"}

@@ -27,6 +27,8 @@ def lock() -> dict[str, str]:
     """Name to version."""
     lines = (ROOT / "requirements.lock").read_text().splitlines()
     pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    # One name may have a version for each Python; the one of this Python is last, so that it counts.
+    pins.sort(key=lambda pin: pin.marker is None or pin.marker.evaluate())
     assert all([spec.operator for spec in pin.specifier] == ["=="] for pin in pins), (
         "every line is one exact version"
     )

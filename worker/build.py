@@ -2,18 +2,23 @@
 
 import hashlib
 import os
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 import torch
 from torch import Tensor
 
-from jobs.catalogue import ModelCard, SamplerCard
+from jobs.catalogue import ModelCard
 from jobs.settings import Settings
+from models.errors import ModelError
 from models.folder import Model, load_model
-from models.samplers import SAMPLERS
+from models.hub import Found, find_model
+from worker.card import card_of
 from worker.engine import Engine, Forward
 from worker.ladder import Ladder, candidate_sizes, check_invariance, every_size
+from worker.meter import Meter
 
 log = structlog.get_logger()
 
@@ -78,13 +83,29 @@ def build_ladder(model: Model, forward: Forward, settings: Settings, device: tor
     return check_invariance(at_one_timestep, rows, candidate_sizes(capacity))
 
 
+@torch.inference_mode()
+def measure(model: Model, forward: Forward, places: int, device: torch.device) -> float:
+    """Seconds that a forward pass of `places` takes: the second one, since the first also makes room for it."""
+    rows = torch.zeros((places, model.channels, model.height, model.width), device=device)
+    timesteps = torch.zeros(places, dtype=torch.int64, device=device)
+    labels = timesteps if model.class_names else None
+    for _ in range(2):
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        started_at = time.perf_counter()
+        # What is read has been computed.
+        forward(rows, timesteps, labels).sum().item()
+    return time.perf_counter() - started_at
+
+
 @dataclass(frozen=True)
 class Served:
-    """An engine, what it announces of its model, and the fingerprint that its bytes depend on."""
+    """An engine, what it announces of its model, the fingerprint that its bytes depend on, and its counters."""
 
     engine: Engine
     card: ModelCard
     fingerprint: str
+    meter: Meter
 
 
 def build(settings: Settings) -> dict[str, Served]:
@@ -92,16 +113,30 @@ def build(settings: Settings) -> dict[str, Served]:
     threads = use_threads(settings)
     precision = choose_precision(settings)
     log.info("precision", device=str(precision.device), dtype=str(precision.dtype), reason=precision.reason)
-    served = {}
-    for folder in settings.models:
-        model = load_model(folder, device=str(precision.device), dtype=precision.dtype)
-        forward = forward_of(model, precision)
-        ladder = build_ladder(model, forward, settings, precision.device)
-        log.info("batch sizes", model=model.id, batching=settings.batching, sizes=list(ladder.sizes))
-        engine = Engine(model, forward, ladder, settings.pool_rows, precision.device)
-        fingerprint = engine_fingerprint(precision, threads, settings.batching, ladder)
-        served[model.id] = Served(engine, card_of(model), fingerprint)
+    served: dict[str, Served] = {}
+    for name in settings.models:
+        if not Path(name).is_dir():
+            log.info("looking for the model on the Hub", model=name)
+        found = find_model(name)
+        if found.id in served:
+            raise ModelError(f"UNFOG_MODELS names two models with the id {found.id}; rename the folder of one")
+        served[found.id] = _serve(found, settings, precision, threads)
     return served
+
+
+def _serve(found: Found, settings: Settings, precision: Precision, threads: int) -> Served:
+    model = load_model(found.folder, device=str(precision.device), dtype=precision.dtype, model_id=found.id)
+    forward = forward_of(model, precision)
+    ladder = build_ladder(model, forward, settings, precision.device)
+    seconds = measure(model, forward, ladder.capacity, precision.device)
+    rate = round(ladder.capacity / seconds, 1)
+    log.info("batch sizes", model=model.id, batching=settings.batching, sizes=list(ladder.sizes), places_per_s=rate)
+    return Served(
+        engine=Engine(model, forward, ladder, settings.pool_rows, precision.device),
+        card=card_of(model, found.owner, ladder.capacity),
+        fingerprint=engine_fingerprint(precision, threads, settings.batching, ladder),
+        meter=Meter(ladder.capacity, seconds),
+    )
 
 
 def engine_fingerprint(precision: Precision, threads: int, batching: str, ladder: Ladder) -> str:
@@ -113,31 +148,3 @@ def engine_fingerprint(precision: Precision, threads: int, batching: str, ladder
     dtype = str(precision.dtype).removeprefix("torch.")
     decisive = "|".join((torch.__version__, chip, dtype, batching, str(ladder.sizes)))
     return f"{precision.device.type}-{dtype}-{batching}-{hashlib.sha256(decisive.encode()).hexdigest()[:8]}"
-
-
-def card_of(model: Model) -> ModelCard:
-    """What the catalogue says of a model."""
-    trained = model.schedule.num_train_timesteps
-    return ModelCard(
-        id=model.id,
-        fingerprint=model.fingerprint,
-        height=model.height,
-        width=model.width,
-        class_names=model.class_names,
-        guided=model.null_class is not None,
-        default_sampler=model.default_sampler,
-        default_steps=model.default_steps,
-        default_guidance_scale=model.default_guidance_scale,
-        timestep_spacing=model.schedule.timestep_spacing,
-        num_train_timesteps=trained,
-        samplers=tuple(
-            SamplerCard(
-                name=sampler.name,
-                summary=sampler.summary,
-                takes_eta=sampler.takes_eta,
-                max_steps=min(sampler.max_steps or trained, trained),
-                evaluations_per_step=sampler.evaluations_per_step,
-            )
-            for sampler in SAMPLERS.values()
-        ),
-    )

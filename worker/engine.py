@@ -3,7 +3,7 @@
 Knows tensors and tables; knows nothing of jobs, Redis, PNG or time.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 
 import torch
@@ -11,18 +11,18 @@ from torch import Tensor
 
 from models.errors import InvalidSampling
 from models.folder import Model
-from models.samplers import compile_table
 from models.samplers.update import update
 from worker.ladder import Ladder
 from worker.pool import RowPool
-from worker.row import RowDone, RowFailed, RowRequest
+from worker.row import Preview, RowDone, RowFailed, RowRequest
 from worker.scheduler import BatchScheduler
-from worker.tenant import CompiledTable, Tenant
+from worker.start import Starts
+from worker.tables import Tables
+from worker.tenant import Tenant
 
 Forward = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """(B, C, H, W) float32, (B,) int64 timesteps, (B,) int64 labels or None → (B, C, H, W) float32."""
 
-TABLES_KEPT = 256
 LEAST_CAPACITY = 2
 """Places that a guided row takes; a smaller batch could not hold one."""
 
@@ -45,8 +45,9 @@ class Batch:
 
 @dataclass(frozen=True)
 class TickReport:
-    """What one tick did: the places it used, and the rows that left."""
+    """What one tick did: the rows it advanced, the places they used, and the rows that left."""
 
+    rows: int
     places: int
     left: tuple[RowDone | RowFailed, ...]
 
@@ -64,8 +65,9 @@ class Engine:
         self._forward, self._ladder, self._device = forward, ladder, device
         self._pool = RowPool.allocate(pool_rows, model.channels, model.height, model.width, device)
         self._scheduler: BatchScheduler[RowRequest] = BatchScheduler(ladder.capacity, pool_rows)
+        self._starts = Starts(model)
         self._tenants: dict[int, Tenant] = {}
-        self._tables: dict[tuple[str, int, float, str], CompiledTable] = {}
+        self._tables = Tables(model.schedule)
         self._refused: list[RowFailed] = []
 
     @property
@@ -99,7 +101,27 @@ class Engine:
         chosen = self._scheduler.choose()
         places = sum(self._tenants[slot].request.places for slot in chosen)
         left = self._advance(chosen) if chosen else ()
-        return TickReport(places, (*self._take_refused(), *left))
+        return TickReport(len(chosen), places, (*self._take_refused(), *left))
+
+    @torch.inference_mode()
+    def previews(self, keys: Set[str]) -> tuple[Preview, ...]:
+        """What the rows of these executions would be if their last evaluation were right.
+
+        Only rows that have got on since they were last looked at.
+        """
+        moved = {
+            slot: tenant
+            for slot, tenant in self._tenants.items()
+            if tenant.request.key in keys and tenant.step > tenant.previewed
+        }
+        # The pool holds the x0 of the last evaluation, as history for those samplers that look back.
+        pixels = self._pixels(self._pool.x0_prev, list(moved))
+        for tenant in moved.values():
+            tenant.previewed = tenant.step
+        return tuple(
+            Preview(t.request.key, t.request.index, pixels[slot], t.step * t.request.places)
+            for slot, t in moved.items()
+        )
 
     def _advance(self, chosen: list[int]) -> tuple[RowDone | RowFailed, ...]:
         """Gather, forward, update, retire. A forward that fails is split until the row to blame is alone."""
@@ -137,28 +159,18 @@ class Engine:
         while self._scheduler.can_admit():
             row, slot = self._scheduler.admit()
             try:
-                tenant = Tenant(row, self._compiled(row))
+                compiled = self._tables.of(row)
+                sample, generator = self._starts.of(row, compiled.table)
             except InvalidSampling as error:
                 self._scheduler.release(slot)
                 self._refused.append(RowFailed(row.key, row.index, "invalid_sampling", str(error)))
                 continue
-            self._pool.move_in(slot, self._draw(tenant))
+            tenant = Tenant(row, compiled, generator)
+            self._pool.move_in(slot, sample)
             self._tenants[slot] = tenant
-            self._scheduler.start(slot, row.places, len(tenant.compiled.timesteps))
-
-    def _compiled(self, row: RowRequest) -> CompiledTable:
-        key = (row.sampler, row.steps, row.eta, row.timestep_spacing)
-        if key not in self._tables:
-            if len(self._tables) >= TABLES_KEPT:
-                self._tables.pop(next(iter(self._tables)))
-            table = compile_table(
-                self.model.schedule, row.sampler, row.steps, eta=row.eta, spacing=row.timestep_spacing
-            )
-            self._tables[key] = CompiledTable.of(table)
-        return self._tables[key]
-
-    def _draw(self, tenant: Tenant) -> Tensor:
-        return tenant.draw(self.model.channels, self.model.height, self.model.width)
+            if tenant.keeps_frame:
+                tenant.frames.append(self._pixels(self._pool.sample, [slot])[slot])
+            self._scheduler.start(slot, row.places, len(compiled.timesteps))
 
     # Gather
 
@@ -171,7 +183,7 @@ class Engine:
         timesteps = steps + [steps[n] for n in guided] + [0] * padding
         for slot, tenant in zip(chosen, tenants, strict=True):
             if tenant.needs_noise():
-                self._pool.noise[slot].copy_(self._draw(tenant))
+                self._pool.noise[slot].copy_(tenant.draw(self._pool.noise.shape[1:]))
         return Batch(
             tenants=tenants,
             slots=self._index(chosen),
@@ -238,22 +250,31 @@ class Engine:
     def _retire(self, batch: Batch, chosen: list[int]) -> tuple[RowDone | RowFailed, ...]:
         left: list[RowDone | RowFailed] = []
         finite = self._pool.sample[batch.slots].flatten(1).isfinite().all(dim=1).tolist()
-        for slot, tenant, is_finite in zip(chosen, batch.tenants, finite, strict=True):
+        for tenant in batch.tenants:
             tenant.step += 1
+        rows = list(zip(chosen, batch.tenants, strict=True))
+        pixels = self._pixels(self._pool.sample, [slot for slot, t in rows if t.finished or t.keeps_frame])
+        for (slot, tenant), is_finite in zip(rows, finite, strict=True):
             row = tenant.request
+            if tenant.keeps_frame:
+                tenant.frames.append(pixels[slot])
             if not is_finite:
                 detail = f"the picture became NaN or infinite at evaluation {tenant.step}; the model may be broken"
                 left.append(RowFailed(row.key, row.index, "not_finite", detail))
             elif tenant.finished:
-                left.append(RowDone(row.key, row.index, self._pixels(slot)))
+                left.append(RowDone(row.key, row.index, pixels[slot], b"".join(tenant.frames)))
             else:
                 continue
             self._move_out(slot)
         return tuple(left)
 
-    def _pixels(self, slot: int) -> bytes:
-        image = (self._pool.sample[slot] / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
-        return bytes(image.permute(1, 2, 0).contiguous().cpu().numpy().tobytes())
+    def _pixels(self, state: Tensor, slots: Sequence[int]) -> dict[int, bytes]:
+        """Some rows of a tensor of the pool as height × width × channels uint8, by slot."""
+        if not slots:
+            return {}
+        levels = (state[self._index(list(slots))] / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
+        pictures = levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        return {slot: picture.tobytes() for slot, picture in zip(slots, pictures, strict=True)}
 
     def _move_out(self, slot: int) -> None:
         del self._tenants[slot]

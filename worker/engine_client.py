@@ -7,13 +7,14 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 from jobs.catalogue import ModelCard
 from worker import protocol
+from worker.meter import EngineMetrics
 from worker.protocol import Channel
-from worker.row import RowDone, RowFailed, RowRequest
+from worker.row import Preview, RowDone, RowFailed, RowRequest
 
 
 class EngineRefused(Exception):
@@ -32,20 +33,60 @@ class Serving:
     engines: Mapping[str, str]
 
 
+class PreviewShelf:
+    """The newest preview of each watched row, filled by one thread and emptied by another."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wanted: frozenset[str] = frozenset()
+        self._newest: dict[tuple[str, int], Preview] = {}
+
+    def want(self, keys: Set[str]) -> bool:
+        """Keep previews of these executions only; whether that is a change."""
+        with self._lock:
+            changed = keys != self._wanted
+            self._wanted = frozenset(keys)
+            self._newest = {name: shown for name, shown in self._newest.items() if name[0] in keys}
+        return changed
+
+    def put(self, shown: Preview) -> None:
+        """Put a preview in the place of the one before."""
+        with self._lock:
+            if shown.key in self._wanted:
+                self._newest[shown.key, shown.index] = shown
+
+    def drop(self, key: str, index: int) -> None:
+        """Forget the preview of a row that has left."""
+        with self._lock:
+            self._newest.pop((key, index), None)
+
+    def take(self) -> list[Preview]:
+        """All of them, once."""
+        with self._lock:
+            taken, self._newest = list(self._newest.values()), {}
+        return taken
+
+
 class EngineClient:
     """An engine process and the thread that reads from it, so that the engine never waits for Redis."""
 
     def __init__(self, module: str = "worker.engine_process") -> None:
         """`module` is run with Python; its argument is the descriptor of its end of the pipe."""
         ours, theirs = multiprocessing.Pipe()
-        self._channel = Channel(ours)
+        self._listen_on(Channel(ours))
         # Threads that spin while they wait starve each other as soon as anything else wants the cores.
-        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+        # Bars that draw themselves do not belong in a log.
+        environment = {"OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_DISABLE_PROGRESS_BARS": "1", **os.environ}
         command = [sys.executable, "-m", module, str(theirs.fileno())]
         self._process = subprocess.Popen(command, env=environment, pass_fds=[theirs.fileno()])  # noqa: S603  # a module of ours
         theirs.close()
+
+    def _listen_on(self, channel: Channel) -> None:
+        self._channel = channel
         self._left: deque[RowDone | RowFailed] = deque()
         self._completed: dict[str, int] = {}
+        self._metrics = EngineMetrics({})
+        self._previews = PreviewShelf()
         self._news = threading.Event()
         self._dead = False
         self._heard_at = time.monotonic()
@@ -61,6 +102,7 @@ class EngineClient:
         if message["op"] == "refused":
             raise EngineRefused(message["reason"])
         self._heard_at = time.monotonic()
+        self._metrics = EngineMetrics(protocol.metrics_of(message))
         threading.Thread(target=self._read, name="engine-reader", daemon=True).start()
         cards = tuple(ModelCard.model_validate(card) for card in message["cards"])
         return Serving(cards, message["engines"])
@@ -72,6 +114,15 @@ class EngineClient:
     def remove(self, key: str) -> None:
         """Drop the rows of one execution. Raises `EngineDied`."""
         self._send(protocol.remove(key))
+
+    def watch(self, keys: Set[str]) -> None:
+        """From now on want previews of these executions and of no others. Raises `EngineDied`."""
+        if self._previews.want(keys):
+            self._send(protocol.watch(keys))
+
+    def take_previews(self) -> list[Preview]:
+        """The newest preview of each watched row, if there is one that was not taken before."""
+        return self._previews.take()
 
     def wait(self, timeout_s: float) -> None:
         """Sleep until something has left, or for `timeout_s`."""
@@ -88,6 +139,10 @@ class EngineClient:
     def completed(self) -> Mapping[str, int]:
         """Evaluations done by the rows that are in the pool, by execution, a moment ago."""
         return self._completed
+
+    def metrics(self) -> EngineMetrics:
+        """What the engine has done since it started, and how fast it is, a moment ago."""
+        return self._metrics
 
     def close(self) -> None:
         """Tell the engine to end; kill it if it does not."""
@@ -129,6 +184,11 @@ class EngineClient:
             self._heard_at = time.monotonic()
             if message["op"] == "progress":
                 self._completed = message["completed"]
+                self._metrics = EngineMetrics(protocol.metrics_of(message))
+            elif message["op"] == "preview":
+                self._previews.put(protocol.preview_of(message, payload))
             else:
-                self._left.append(protocol.row_left(message, payload))
+                row = protocol.row_left(message, payload)
+                self._previews.drop(row.key, row.index)
+                self._left.append(row)
                 self._news.set()

@@ -1,20 +1,24 @@
 """One worker: an engine process and the process that keeps its books."""
 
+import contextlib
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import structlog
 from redis import Redis
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from jobs.catalogue import report_refusal
 from jobs.connection import REDIS_DOWN, connect, require_no_eviction
 from jobs.errors import StoreUnsuitable
+from jobs.logs import configure_logging
 from jobs.settings import Settings, SettingsError, load_settings
 from worker.consumer.batch_worker import BatchWorker, unique_name
 from worker.engine_client import EngineClient, EngineDied, EngineRefused
-from worker.logs import configure_logging
+from worker.metrics import MetricsPortTaken, WorkerMetrics, serving
 
 log = structlog.get_logger()
 
@@ -27,6 +31,8 @@ ENGINE_LIVED_S = 60.0
 """An engine that lived so long was not stillborn: the count of deaths in a row begins anew."""
 LONGEST_PAUSE_S = 5.0
 REDIS_PAUSE_S = 1.0
+COMPLAIN_EVERY = 30
+"""Tries to reach Redis between two complaints that it does not answer."""
 
 
 StartEngine = Callable[[], EngineClient]
@@ -39,36 +45,36 @@ def main(start_engine: StartEngine = EngineClient) -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return EXIT_REFUSED
-    configure_logging(settings.log_level)
-    redis = connect(settings)
+    configure_logging(settings.log_level, settings.log_format)
+    metrics = WorkerMetrics()
     try:
-        require_no_eviction(str(redis.info("memory")["maxmemory_policy"]))
-    except REDIS_DOWN as error:
-        log.error("redis does not answer; is UNFOG_REDIS_URL right?", reason=str(error))
+        with serving(metrics, settings.worker_metrics_host, settings.worker_metrics_port):
+            return work_through_deaths(settings, connect(settings), start_engine, metrics)
+    except (StoreUnsuitable, MetricsPortTaken) as error:
+        log.error("cannot work as it is set up", reason=str(error))
         return EXIT_REFUSED
-    except StoreUnsuitable as error:
-        log.error("cannot use this redis", reason=str(error))
-        return EXIT_REFUSED
-    return work_through_deaths(settings, redis, start_engine)
 
 
-def work_through_deaths(settings: Settings, redis: Redis, start_engine: StartEngine) -> int:
-    """Work, with a new engine whenever one dies; give up when they die again and again without having lived."""
+def work_through_deaths(settings: Settings, redis: Redis, start_engine: StartEngine, metrics: WorkerMetrics) -> int:
+    """Work, with a new engine whenever one dies; give up when they die again and again without having lived.
+
+    Raises `StoreUnsuitable`.
+    """
     deaths = 0
-    while True:
+    while wait_for_redis(redis):
         started_at = time.monotonic()
         try:
-            work(settings, redis, start_engine)
+            work(settings, redis, start_engine, metrics)
         except EngineRefused as error:
             log.error("cannot serve", reason=str(error))
-            report_refusal(redis, unique_name(), str(error))
+            with contextlib.suppress(RedisError):
+                report_refusal(redis, unique_name(), str(error))
             return EXIT_REFUSED
         except EngineDied as error:
             deaths = 1 if time.monotonic() - started_at > ENGINE_LIVED_S else deaths + 1
             log.error("the engine died", reason=str(error), in_a_row=deaths)
         except REDIS_DOWN as error:
             log.warning("redis does not answer; starting again", reason=str(error))
-            time.sleep(REDIS_PAUSE_S)
             continue
         else:
             return 0
@@ -76,22 +82,69 @@ def work_through_deaths(settings: Settings, redis: Redis, start_engine: StartEng
             log.error("giving up", engine_deaths_in_a_row=deaths)
             return EXIT_ENGINE_DIED
         time.sleep(min(LONGEST_PAUSE_S, 0.1 * 2 ** (deaths - 1)))
+    return 0
 
 
-def work(settings: Settings, redis: Redis, start_engine: StartEngine) -> None:
+def wait_for_redis(redis: Redis) -> bool:
+    """Return once Redis answers and is fit for jobs; False when asked to stop before.
+
+    Raises `StoreUnsuitable` when it answers and will not do, however long one waits.
+    """
+    tries = 0
+    with _asked_to_stop() as stop:
+        while not stop.is_set():
+            try:
+                policy = str(redis.info("memory")["maxmemory_policy"])
+            except (AuthenticationError, ResponseError) as error:
+                raise StoreUnsuitable(
+                    f"Redis refuses this worker: {error}; look at the user and the password in UNFOG_REDIS_URL"
+                ) from None
+            except REDIS_DOWN as error:
+                if tries % COMPLAIN_EVERY == 0:
+                    log.warning(
+                        "redis does not answer, waiting for it; is UNFOG_REDIS_URL right?", reason=str(error)
+                    )
+                tries += 1
+                stop.wait(REDIS_PAUSE_S)
+            else:
+                require_no_eviction(policy)
+                if tries:
+                    log.info("redis answers", tries=tries)
+                return not stop.is_set()
+    log.info("asked to stop while redis was away")
+    return False
+
+
+def work(settings: Settings, redis: Redis, start_engine: StartEngine, metrics: WorkerMetrics) -> None:
     """Work with one engine until asked to stop. Raises `EngineRefused` and `EngineDied`."""
     engine = start_engine()
     try:
-        serving = engine.start(settings.engine_start_s)
-        worker = BatchWorker(settings, redis, engine, serving, unique_name())
-        log.info("worker ready", name=worker.name, models=[card.id for card in serving.cards])
-        worker.work()
+        serves = engine.start(settings.engine_start_s)
+        metrics.engine_starts.inc()
+        worker = BatchWorker(settings, redis, engine, serves, unique_name(), metrics)
+        log.info("worker ready", name=worker.name, models=[card.id for card in serves.cards])
+        with metrics.engine.following(engine):
+            worker.work()
         log.info("worker ended", name=worker.name)
     finally:
         engine.close()
         # The worker's handlers only take note, and there is nobody left who would look.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def _asked_to_stop() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set for as long as the context is open."""
+    stop = threading.Event()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number in handlers:
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        yield stop
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ class RowRequest:
     """What it takes to make one image; plain values, so that it travels between processes.
 
     `key` names the execution of the job that the row belongs to, `index` its place among the job's images.
+    `init_image` is a data URI of a PNG of the model's size, from which the last `walked_steps` of the steps are
+    taken, None for all of them; `seed_to` a second static, `seed_mix` how far towards it the row starts.
     """
 
     key: str
@@ -20,6 +22,12 @@ class RowRequest:
     seed: int
     class_label: int | None
     guidance_scale: float
+    seed_to: int | None = None
+    seed_mix: float | None = None
+    init_image: str | None = None
+    walked_steps: int | None = None
+    animate: bool = False
+    """Whether the sample is kept now and then on its way, for `RowDone.frames`."""
 
     @property
     def places(self) -> int:
@@ -29,11 +37,16 @@ class RowRequest:
 
 @dataclass(frozen=True)
 class RowDone:
-    """A finished image: `pixels` is height × width × channels uint8, row-major."""
+    """A finished image: `pixels` is height × width × channels uint8, row-major.
+
+    `frames` is empty, or at most 24 pictures of that size one after the other: the sample on its way, from where
+    it started to `pixels`.
+    """
 
     key: str
     index: int
     pixels: bytes
+    frames: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -44,3 +57,16 @@ class RowFailed:
     index: int
     code: str
     detail: str
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a row would be if its last evaluation were right: x0 as pixels, like those of `RowDone`.
+
+    `completed` counts the row's evaluations so far, in places.
+    """
+
+    key: str
+    index: int
+    pixels: bytes
+    completed: int

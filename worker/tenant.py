@@ -5,33 +5,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from models.samplers import SamplerTable
+from models.animation import frame_indices
 from worker.row import RowRequest
-
-
-@dataclass(frozen=True)
-class CompiledTable:
-    """A sampler table in the form that a tick gathers from.
-
-    `columns` is (E, 10) float32, `timesteps` E ints, `draws_noise` E booleans, `clip` the range of x0.
-    """
-
-    table: SamplerTable
-    columns: Tensor
-    timesteps: tuple[int, ...]
-    draws_noise: tuple[bool, ...]
-    clip: float
-
-    @classmethod
-    def of(cls, table: SamplerTable) -> "CompiledTable":
-        """Round a float64 table to float32 once."""
-        return cls(
-            table=table,
-            columns=torch.tensor(table.coefficients, dtype=torch.float32),
-            timesteps=tuple(int(t) for t in table.timesteps),
-            draws_noise=tuple(bool(c != 0.0) for c in table.column("c_noise")),
-            clip=table.clip,
-        )
+from worker.tables import CompiledTable
 
 
 @dataclass
@@ -40,18 +16,26 @@ class Tenant:
 
     request: RowRequest
     compiled: CompiledTable
-    generator: torch.Generator = field(init=False)
+    generator: torch.Generator
+    """From which the starting static is already drawn."""
     step: int = 0
     """Evaluations done."""
+    previewed: int = 0
+    """Evaluations done when a preview was last made."""
+    frames: list[bytes] = field(default_factory=list)
+    """The sample as pixels, each time that it was to be kept."""
+    _frames_at: frozenset[int] = frozenset()
     _noise_of: int = -1
     """The evaluation that noise was last drawn for."""
 
     def __post_init__(self) -> None:
-        self.generator = torch.Generator(device="cpu").manual_seed(self.request.seed)
+        if self.request.animate:
+            # The sample before the first evaluation is a frame too.
+            self._frames_at = frozenset(frame_indices(len(self.compiled.timesteps) + 1))
 
-    def draw(self, channels: int, height: int, width: int) -> Tensor:
+    def draw(self, shape: torch.Size) -> Tensor:
         """The row's next noise, (C, H, W) float32 on the CPU, drawn as one image of a batch of one."""
-        return torch.randn((1, channels, height, width), generator=self.generator)[0]
+        return torch.randn((1, *shape), generator=self.generator)[0]
 
     def needs_noise(self) -> bool:
         """Whether noise must be drawn for the coming update: once, also if its forward is repeated."""
@@ -59,6 +43,11 @@ class Tenant:
             return False
         self._noise_of = self.step
         return True
+
+    @property
+    def keeps_frame(self) -> bool:
+        """Whether the sample, as it is after `step` evaluations, is a frame of the animation."""
+        return self.step in self._frames_at
 
     @property
     def finished(self) -> bool:

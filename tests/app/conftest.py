@@ -28,7 +28,8 @@ def settings(redis_url: str) -> Settings:
 @pytest.fixture(scope="session")
 def started(redis_server: RedisServer) -> Iterator[TestClient]:
     """One API for all tests; it keeps nothing between two calls."""
-    with TestClient(create_app(Settings(redis_url=redis_server.url))) as client:
+    small = Settings(redis_url=redis_server.url, max_body_bytes=1_048_576)  # a limit that tests can afford to pass
+    with TestClient(create_app(small)) as client:
         yield client
 
 

@@ -43,6 +43,15 @@ sensible = st.fixed_dictionaries(
         "timestep_spacing": st.sampled_from(["leading", "trailing", "linspace", "quadratic"]),
         "scale": st.integers(1, 16),
         "ttl_s": st.integers(1, 86_400),
+        "init_image": st.sampled_from([None, "data:image/png;base64,iVBORw0KGgo=", ""]),
+        "strength": st.floats(0, 1) | st.none(),
+        "seed_to": st.integers(0, MAX_SEED) | st.none(),
+        "seed_mix": st.floats(0, 1) | st.none(),
+        "preview": st.booleans(),
+        "animation": st.booleans(),
+        "cancel_on_disconnect": st.booleans(),
+        "webhook_url": st.sampled_from([None, "https://example.com/"]),
+        "priority": st.sampled_from(["normal", "low"]),
         "metadata": st.dictionaries(st.text(min_size=1, max_size=64), st.text(max_size=512), max_size=16),
     },
 )
@@ -110,7 +119,9 @@ def test_every_job_that_is_accepted_is_within_all_limits(body: dict[str, Any]) -
     card = cards.catalogue().find(spec.model)
     sampler = card.sampler(spec.sampler)
     assert sampler is not None
-    assert 1 <= spec.steps <= sampler.max_steps
+    assert 1 <= spec.walked_steps <= spec.steps <= sampler.max_steps
+    assert (spec.strength is None) == (spec.init_image is None)
+    assert (spec.seed_mix is None) == (spec.seed_to is None)
     assert evaluations(spec, sampler) <= LIMIT
     assert sampler.takes_eta or spec.eta == 0
     assert card.guided or spec.guidance_scale == 1

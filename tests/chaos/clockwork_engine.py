@@ -33,7 +33,7 @@ def run(channel: Channel) -> None:
                 return
             if message["op"] == "add":
                 rows += protocol.rows_of(message)
-            else:
+            elif message["op"] == "remove":
                 rows = [row for row in rows if row.key != message["key"]]
         time.sleep(TICK_S)
         for row in rows[:PLACES]:

@@ -89,8 +89,9 @@ class Feeder:
                 self.accepted.append(job_id)
                 if self.rng.random() < CANCEL_SHARE:
                     self.canceled.add(job_id)
-                    how, delay_s = self.rng.choice(("cancel", "stop")), self.rng.choice((0.0, 0.02, 0.3, 1.0))
-                    cancels.add(asyncio.create_task(self._cancel(job_id, how, delay_s)))
+                    how = self.rng.choice(("cancel", "stop", "service"))
+                    delay_s = self.rng.choice((0.0, 0.02, 0.3, 1.0))
+                    cancels.add(asyncio.create_task(self._cancel(store, job_id, how, delay_s)))
             await asyncio.gather(*cancels)
         await store.close()
         plain.close()
@@ -141,7 +142,7 @@ class Feeder:
             try:
                 if api is not None:
                     answer = await api.post("/v1/jobs", json=body, headers={"Idempotency-Key": key})
-                    if answer.status_code == 202:
+                    if answer.status_code in (200, 202):  # 200: it has ended before its repeat came
                         return str(answer.json()["id"])
                     assert answer.status_code == 503, answer.text
                 else:
@@ -161,11 +162,15 @@ class Feeder:
         promise = Idempotency(key, hashlib.sha256(request.model_dump_json().encode()).hexdigest())
         return (await store.submit(spec, evaluations(spec, sampler), promise if self.keyed else None)).id
 
-    async def _cancel(self, job_id: str, how: str, delay_s: float) -> None:
+    async def _cancel(self, store: JobStore, job_id: str, how: str, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
-        await asyncio.to_thread(self._cancel_now, job_id, how)
+        if how == "service":
+            with contextlib.suppress(RedisError):
+                await store.cancel(job_id)
+        else:
+            await asyncio.to_thread(self._cancel_with_rq, job_id, how)
 
-    def _cancel_now(self, job_id: str, how: str) -> None:
+    def _cancel_with_rq(self, job_id: str, how: str) -> None:
         try:
             if how == "stop":
                 send_stop_job_command(self.stage.redis, job_id, serializer=JSONSerializer)

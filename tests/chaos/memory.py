@@ -10,7 +10,7 @@ from redis import Redis
 from tests.chaos.feeder import Feeder
 from tests.chaos.stage import stage
 from tests.chaos.verdict import wait_for_the_end
-from worker.consumer.commit import PICTURE_MARGIN_S
+from worker.consumer.storing import MARGIN_S
 
 JOBS = 1000
 TTL_S = 2
@@ -50,7 +50,7 @@ def measure_memory(folder: Path, seed: int) -> Memory:
 
 
 def _wait_until_expired(redis: Redis) -> None:
-    time.sleep(PICTURE_MARGIN_S + TTL_S + 10.0)  # and a round or two of maintenance, which strikes the registries
+    time.sleep(MARGIN_S + TTL_S + 10.0)  # and a round or two of maintenance, which strikes the registries
 
 
 def _used(redis: Redis) -> int:

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from redis import Redis
 
 from jobs import keys
-from jobs.lanes import lanes_of, suspects_name
-from jobs.queue import ServiceQueue
 from jobs.record import JobMeta, restore, spec_of
 from jobs.work import recount
 from tests.chaos.feeder import Feeder
@@ -23,6 +21,7 @@ WITHOUT_TTL = [
     r"rq:(finished|failed|canceled):.+",  # RQ's registries; what has expired is struck
     r"unfog:models(:.+)?",  # the catalogue
     r"unfog:work",  # two counters
+    r"unfog:callers:queued",  # a counter for each caller who waits
     r"unfog:events",  # a capped stream
 ]
 """Keys that may stay for ever: none of them grows with the jobs that were."""
@@ -128,12 +127,18 @@ def _left_behind(redis: Redis, canceled: set[str], cancelled_expire: bool) -> li
 
 def _uncounted(redis: Redis) -> list[str]:
     models = [key.decode() for key in redis.hkeys(keys.MODELS)]
-    names = [lane.name for model in models for lane in lanes_of(model)] + [suspects_name(m) for m in models]
-    queues = [ServiceQueue(name, connection=redis) for name in names]
     redis.delete(keys.WORK_LOCK)
-    counted = recount(redis, [q.key for q in queues], [q.started_job_registry.key for q in queues])
-    left = {field.decode(): int(count) for field, count in redis.hgetall(keys.WORK).items()}
-    return [] if counted and not any(left.values()) else [f"after a recount {left} evaluations are counted"]
+    counted = recount(redis)
+    counters = [keys.WORK, keys.CALLERS_QUEUED, *map(keys.model_work, models)]
+    left = {
+        (key, field): int(count)
+        for key in counters
+        for field, count in redis.hgetall(key).items()
+        if int(count) and not field.endswith(b".end")
+    }
+    left |= {(key, b"entries"): redis.hlen(key) for key in map(keys.model_ledger, models) if redis.exists(key)}
+    left |= {(key.decode(), b"jobs"): redis.zcard(key) for key in redis.scan_iter(keys.lane_order("*", "*"))}
+    return [] if counted and not left else [f"after a recount {left} is counted"]
 
 
 def wait_until_cancelled_jobs_expire(redis: Redis, limit_s: float = 90.0) -> float:

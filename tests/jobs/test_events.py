@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 
 from jobs import keys
 from jobs.connection import connect_async
-from jobs.events import STREAM_LENGTH, EventReader, publish_ended
+from jobs.events import STREAM_LENGTH, EventReader, publish_moved
 from jobs.settings import Settings
 from service.redis_server import RedisServer, find_redis_server
 
@@ -20,7 +20,7 @@ PATIENCE_S = 20.0
 
 def ended(redis: Redis, job_id: str) -> None:
     with redis.pipeline() as pipe:
-        publish_ended(pipe, job_id)
+        publish_moved(pipe, job_id)
         pipe.execute()
 
 
@@ -186,6 +186,6 @@ def test_everybody_is_woken_when_redis_goes_away_and_the_reader_hears_again_when
 def test_the_stream_does_not_grow_without_end(redis: Redis) -> None:
     with redis.pipeline(transaction=False) as pipe:
         for n in range(STREAM_LENGTH + 2000):
-            publish_ended(pipe, f"job_{n}")
+            publish_moved(pipe, f"job_{n}")
         pipe.execute()
     assert redis.xlen(keys.EVENTS) < STREAM_LENGTH + 1000

@@ -117,7 +117,7 @@ def test_a_job_that_has_ended_is_left_alone(desk: Desk) -> None:
     job = desk.submit()
     (claimed,) = desk.claim_all(A)
     with desk.redis.pipeline() as pipe:
-        end(pipe, claimed.job, Ending(JobStatus.FINISHED, claimed.meta, 60))
+        end(pipe, claimed.job, Ending(JobStatus.FINISHED, claimed.meta, claimed.spec))
         pipe.execute()
     assert not take_back(desk.redis, keys_of([claimed]))
     assert desk.read(job.id).status is Status.SUCCEEDED
@@ -282,11 +282,9 @@ def test_a_recount_sets_right_what_rqs_tools_moved_and_only_one_does_it(desk: De
     desk.submit(steps=7)
     claimed.job.cancel()
     assert desk.counters() == {"queued": 7, "running": 10}
-    lanes = [queue.key for queue in desk.queues()]
-    started = [queue.started_job_registry.key for queue in desk.queues()]
-    assert recount(desk.redis, lanes, started)
+    assert recount(desk.redis)
     assert desk.counters() == {"queued": 7, "running": 0}
-    assert not recount(desk.redis, lanes, started)
+    assert not recount(desk.redis)
     assert desk.redis.ttl(keys.WORK_LOCK) > 0
 
 
@@ -300,6 +298,17 @@ def test_a_job_that_rq_cancelled_is_forgotten_in_its_time(desk: Desk) -> None:
     desk.redis.delete(rq_job.key)
     expire_canceled(desk.redis, desk.queue_names)
     assert not desk.redis.exists(f"rq:canceled:{rq_job.origin}")
+
+
+def test_a_job_that_the_api_cancelled_is_struck_from_rqs_list_when_it_has_expired(desk: Desk) -> None:
+    soon, later = desk.submit(ttl_s=1), desk.submit(ttl_s=120)
+    registry = f"rq:canceled:{soon.queue}"
+    for job in (soon, later):
+        desk.cancel(job.id)
+    desk.redis.zincrby(registry, -2, soon.id)
+    desk.redis.delete(f"rq:job:{soon.id}")
+    expire_canceled(desk.redis, desk.queue_names)
+    assert desk.redis.zrange(registry, 0, -1) == [later.id.encode()]
 
 
 def test_a_cancelled_job_that_was_requeued_keeps_no_end(desk: Desk) -> None:

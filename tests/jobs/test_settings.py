@@ -26,6 +26,8 @@ def shown(value: Any) -> str:
         return ",".join(shown(each) for each in value)
     if isinstance(value, Path):
         return str(value.relative_to(CHECKOUT))
+    if value == str(BUNDLED_MODEL):
+        return str(BUNDLED_MODEL.relative_to(CHECKOUT))
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, bool):
@@ -61,7 +63,7 @@ def test_a_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) ->
 def test_without_variables_the_bundled_model_is_served_on_loopback() -> None:
     settings = load_settings()
     assert (settings.host, settings.allow_anonymous) == ("127.0.0.1", False)
-    assert settings.models == (BUNDLED_MODEL,)
+    assert settings.models == (str(BUNDLED_MODEL),)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +77,7 @@ def test_without_variables_the_bundled_model_is_served_on_loopback() -> None:
 )
 def test_models_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch, text: str, folders: Any) -> None:
     monkeypatch.setenv("UNFOG_MODELS", text)
-    assert load_settings().models == tuple(Path(folder) for folder in folders)
+    assert load_settings().models == folders
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,12 @@ def test_same_frames_give_same_bytes() -> None:
     assert animate(FRAMES) == animate(FRAMES)
 
 
+def test_grey_frames_stay_grey() -> None:
+    image = Image.open(io.BytesIO(animate([frame[..., 0] for frame in FRAMES])))
+    assert image.mode == "L"
+    assert image.getpixel((0, 0)) == 250
+
+
 def test_one_frame_is_enough_and_none_is_too_few() -> None:
     assert Image.open(io.BytesIO(animate(FRAMES[:1]))).size == (6, 4)
     with pytest.raises(ValueError, match="at least one frame"):

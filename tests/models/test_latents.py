@@ -8,7 +8,7 @@ from PIL import Image
 
 from models.errors import InvalidSampling
 from models.forward_process import add_noise
-from models.latents import drowned, from_image, slerp, start_index, starting_noise
+from models.latents import drowned, from_image, least_strength, slerp, start_index, starting_noise
 from models.noise_schedule import NoiseSchedule
 from models.samplers import compile_table
 
@@ -66,6 +66,31 @@ def test_strength_that_leaves_no_evaluation_is_refused(strength: float) -> None:
     with pytest.raises(InvalidSampling) as caught:
         start_index(50, strength)
     assert caught.value.field == "strength"
+
+
+def test_the_strength_that_a_refusal_names_is_enough() -> None:
+    for steps in range(1, 1001):
+        assert start_index(steps, least_strength(steps)) < steps
+    with pytest.raises(InvalidSampling, match=r"use at least 0\.334"):
+        start_index(3, 0.333)
+
+
+def test_a_picture_of_the_right_size_is_not_touched() -> None:
+    levels = torch.randint(0, 256, (5, 7, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    x = from_image(Image.fromarray(levels.numpy()), 5, 7)
+    assert torch.equal(((x[0] + 1) * 127.5).round().to(torch.uint8), levels.permute(2, 0, 1))
+
+
+def test_a_grey_model_gets_grey_and_a_model_of_other_channels_none() -> None:
+    red = Image.new("RGBA", (6, 6), (255, 0, 0, 255))
+    grey = from_image(red, 4, 4, channels=1)
+    assert grey.shape == (1, 1, 4, 4)
+    assert float(grey.min()) == float(grey.max()) == pytest.approx(76 / 127.5 - 1)
+    assert from_image(Image.new("L", (6, 6), 9), 4, 4, channels=1).unique().tolist() == pytest.approx(
+        [9 / 127.5 - 1]
+    )
+    with pytest.raises(InvalidSampling, match="have 4 channels"):
+        from_image(red, 4, 4, channels=4)
 
 
 def test_a_picture_is_drowned_to_where_the_table_starts() -> None:

@@ -12,8 +12,10 @@ from jobs.record import Status
 from jobs.recovery import worker_name
 from jobs.settings import Settings
 from service.child import Child
-from service.stack import take_jobs_back
+from service.dead_worker import take_jobs_back
+from service.redis_server import RedisServer, find_redis_server
 from tests.jobs.submitting import Desk
+from tests.service.running import eventually
 
 
 def killed_child() -> Child:
@@ -51,3 +53,27 @@ def test_without_redis_it_says_so_and_goes_on(tmp_path: Path) -> None:
     take_jobs_back(nowhere, killed_child(), said.append)
     (line,) = said
     assert "will be taken back later" in line
+
+
+def test_a_redis_that_hangs_holds_nobody_up_and_the_jobs_are_taken_back_when_it_answers(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    binary = find_redis_server()
+    assert binary is not None
+    with RedisServer(binary, tmp_path / "redis") as server:
+        desk, dead, said = Desk(server.url), killed_child(), []
+        assert dead.pid is not None
+        job = desk.submit()
+        name = worker_name(os.uname().nodename, dead.pid, 1)
+        desk.redis.sadd("rq:workers", f"rq:worker:{name}")
+        desk.claim_all(name)
+        server.child.send(signal.SIGSTOP)
+        try:
+            take_jobs_back(desk.settings, dead, said.append)
+            assert "Redis is slow" in said[0]
+        finally:
+            server.child.send(signal.SIGCONT)
+        assert eventually(lambda: len(said) == 2)
+        assert "1 queued again" in said[1]
+        assert desk.read(job.id).status == Status.QUEUED
+        desk.redis.close()

@@ -51,9 +51,11 @@ def test_a_process_whose_parent_went_before_the_leash_was_on_never_starts() -> N
     not_its_parent = str(os.getpid() + 1)
     mark = "print('ran')"
     command = [sys.executable, leash.__file__, "pipe", not_its_parent, "15", sys.executable, "-c", mark]
-    done = subprocess.run(command, stdin=subprocess.PIPE, capture_output=True, timeout=30)
-    assert done.returncode == 70
-    assert done.stdout == b""
+    # The pipe stays open until it has ended: a closed one makes the watcher end it first.
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.read() == b""
+        assert process.wait(timeout=30) == 70
 
 
 def test_the_watcher_goes_with_the_process_it_watches(tmp_path: Path) -> None:

@@ -36,12 +36,12 @@ def test_an_address_of_another_machine_is_refused(host: str) -> None:
 
 def test_a_model_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(CannotStart, match=r"There is no model folder .+/dogs.+UNFOG_MODELS"):
-        preflight.require_models(Settings(models=(tmp_path / "dogs",)))
+        preflight.require_models(Settings(models=(str(tmp_path / "dogs"),)))
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(CannotStart, match="is no diffusers model"):
-        preflight.require_models(Settings(models=(tmp_path,)))
+        preflight.require_models(Settings(models=(str(tmp_path),)))
 
 
 def test_the_bundled_model_is_there() -> None:

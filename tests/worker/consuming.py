@@ -18,7 +18,9 @@ from jobs.store import JobStore
 from tests.cards import FRUIT
 from tests.worker.fake_engine import FakeEngine
 from worker.consumer.batch_worker import BatchWorker, unique_name
+from worker.consumer.execution import LiveJob
 from worker.engine_client import Serving
+from worker.metrics import WorkerMetrics
 
 ENGINE = "cpu-test"
 
@@ -31,6 +33,7 @@ class Bench:
     redis: Redis
     engine: FakeEngine
     worker: BatchWorker
+    metrics: WorkerMetrics
 
     def turn(self, times: int = 1) -> None:
         """Let the worker go round, looking for jobs each time."""
@@ -43,16 +46,23 @@ class Bench:
         self.worker._beat_at = 0.0
         self.turn()
 
+    def look(self) -> None:
+        """A turn in which the worker sees who watches."""
+        self.worker._watching._due = self.worker._watching._silent_until = 0.0
+        self.turn()
+
     def submit(self, **fields: Any) -> JobRecord:
         """Submit a job as the API does."""
         return asyncio.run(self._submit(fields))
 
     async def _submit(self, fields: dict[str, Any]) -> JobRecord:
-        caller = fields.pop("caller", "anonymous")
+        chosen = {
+            name: fields.pop(name) for name in {"caller", "request_id", "init_image", "strength"} & fields.keys()
+        }
         store = JobStore(connect_async(self.settings), self.redis, self.settings.max_queued_evaluations)
         catalogue = Catalogue({FRUIT.id: FRUIT}, FRUIT.id, {FRUIT.id: 1})
         spec = resolve(JobRequest(**fields), catalogue, self.settings.max_job_evaluations)
-        spec = spec.model_copy(update={"caller": caller})
+        spec = spec.model_copy(update=chosen)
         sampler = FRUIT.sampler(spec.sampler)
         assert sampler is not None
         try:
@@ -71,6 +81,11 @@ class Bench:
         finally:
             await store.close()
 
+    def live(self, job: JobRecord) -> LiveJob:
+        """The execution that the worker has of a job."""
+        (one,) = [one for one in self.worker._batch.live if one.job.id == job.id]
+        return one
+
     def held(self) -> set[str]:
         """The ids of the jobs that the engine has rows of."""
         return {key.partition(":")[0] for key, _ in self.engine.rows}
@@ -83,11 +98,12 @@ def consuming(redis_url: str, **settings: Any) -> Iterator[Bench]:
     redis = connect(chosen)
     engine = FakeEngine(FRUIT.height, FRUIT.width)
     serving = Serving((FRUIT,), {FRUIT.id: ENGINE})
-    worker = BatchWorker(chosen, redis, engine, serving, unique_name())
+    metrics = WorkerMetrics()
+    worker = BatchWorker(chosen, redis, engine, serving, unique_name(), metrics)
     worker.bootstrap(logging_level="ERROR")
     announce(redis, worker.name, serving.cards, chosen.heartbeat_ttl_s)
     try:
-        yield Bench(chosen, redis, engine, worker)
+        yield Bench(chosen, redis, engine, worker, metrics)
     finally:
         worker.teardown()
         redis.close()

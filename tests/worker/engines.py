@@ -1,9 +1,12 @@
 """Small engines for the tests: a toy network with no randomness of its own, real tables, a real pool."""
 
+import base64
+import io
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from models.folder import Model
@@ -32,13 +35,13 @@ class ToyNetwork(torch.nn.Module):
         return (self.gain * x + 0.1 * shift,)
 
 
-def toy_model() -> Model:
+def toy_model(channels: int = 3) -> Model:
     """A class-conditional 4 × 4 model with a null label."""
     return Model(
         id="toy",
         folder=Path("toy"),
         schedule=NoiseSchedule.from_config({"timestep_spacing": "trailing"}),
-        channels=3,
+        channels=channels,
         height=4,
         width=4,
         class_names=CLASSES,
@@ -51,9 +54,9 @@ def toy_model() -> Model:
     )
 
 
-def toy_engine(capacity: int = 8, pool_rows: int = 16, ladder: Ladder | None = None) -> Engine:
+def toy_engine(capacity: int = 8, pool_rows: int = 16, ladder: Ladder | None = None, channels: int = 3) -> Engine:
     """An engine over the toy network."""
-    model = toy_model()
+    model = toy_model(channels)
 
     def forward(x: Tensor, timesteps: Tensor, labels: Tensor | None) -> Tensor:
         out: Tensor = model.network(x, timesteps, labels, return_dict=False)[0]
@@ -77,6 +80,20 @@ def row(key: str = "job", index: int = 0, **choices: object) -> RowRequest:
         "guidance_scale": 1.0,
     }
     return RowRequest(**(values | choices))  # type: ignore[arg-type]
+
+
+def png_of(size: tuple[int, int] = (4, 4), mode: str = "RGB", seed: int = 0) -> bytes:
+    """A PNG of some colours, (width, height) large."""
+    shape = (size[1], size[0], 3) if mode == "RGB" else (size[1], size[0])
+    picture = Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8))
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+def uri_of(png: bytes) -> str:
+    """A PNG as jobs carry it."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def run(engine: Engine, limit: int = 5000) -> list[RowDone | RowFailed]:

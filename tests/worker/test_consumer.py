@@ -1,18 +1,16 @@
 """The consumer on a real Redis: claims, commits, fences, stops, gives back; the engine is a fake."""
 
+import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from redis import Redis
-from rq.command import send_stop_job_command
-from rq.job import JobStatus
-from rq.serializers import JSONSerializer
-from rq.suspension import resume, suspend
 
 from jobs import keys
 from jobs.lanes import suspects_name
 from jobs.queue import ServiceJob
-from jobs.record import Status
+from jobs.record import JobRecord, Status
 from jobs.recovery import ALONE_DEATHS, SUSPECT_AFTER
 from tests.cards import FRUIT, fetch
 from tests.worker.consuming import Bench, consuming
@@ -104,32 +102,6 @@ def test_a_lost_job_is_noticed_with_the_next_heartbeat(bench: Bench) -> None:
     assert bench.read(job).status is Status.CANCELED
 
 
-def test_rqs_stop_command_cancels_one_of_many(bench: Bench) -> None:
-    stopped, other = bench.submit(**LONG), bench.submit(**LONG)
-    bench.turn(2)
-    send_stop_job_command(bench.redis, stopped.id, serializer=JSONSerializer)
-    for _ in range(200):
-        bench.turn()
-        if bench.held() == {other.id}:
-            break
-    assert bench.held() == {other.id}
-    bench.turn()
-    assert bench.read(stopped).status is Status.CANCELED
-    assert fetch(bench.redis, stopped.id).get_status() is JobStatus.STOPPED
-
-
-def test_a_suspended_worker_takes_nothing_until_it_is_resumed(bench: Bench) -> None:
-    suspend(bench.redis)
-    bench.beat()
-    job = bench.submit(**SHORT)
-    bench.turn(3)
-    assert bench.read(job).status is Status.QUEUED
-    resume(bench.redis)
-    bench.beat()
-    bench.turn()
-    assert bench.read(job).status is Status.RUNNING
-
-
 def test_a_planned_stop_gives_jobs_back_without_counting_a_crash(bench: Bench) -> None:
     job = bench.submit(**LONG)
     bench.turn()
@@ -204,7 +176,7 @@ def test_the_deadline_counts_only_the_time_in_which_a_job_gets_on(redis_url: str
     with consuming(redis_url, deadline_s=0.5, deadline_per_evaluation_s=1e-6) as bench:
         job = bench.submit(**LONG)
         bench.turn()
-        (one,) = bench.worker._live.values()
+        (one,) = bench.worker._batch.live
         one.progress_at -= 100
         bench.beat()
         assert one.computing_s == 0, "parked: no evaluation was done meanwhile"
@@ -218,7 +190,7 @@ def test_the_deadline_counts_only_the_time_in_which_a_job_gets_on(redis_url: str
 
 
 def test_a_job_for_other_weights_fails_with_the_reason(bench: Bench) -> None:
-    bench.worker._cards[FRUIT.id] = FRUIT.model_copy(update={"fingerprint": "other"})
+    bench.worker._batch._cards[FRUIT.id] = FRUIT.model_copy(update={"fingerprint": "other"})
     job = bench.submit(**SHORT)
     bench.turn(2)
     failed = bench.read(job)
@@ -245,6 +217,32 @@ def test_a_forged_job_is_marked_failed_and_blocks_nobody(bench: Bench, forged: d
     assert bench.redis.hget(ServiceJob.key_for("forged"), "status") == b"failed"
     assert bench.redis.ttl(ServiceJob.key_for("forged")) > 0
     assert not bench.redis.llen(lane + ":intermediate")
+
+
+def forge(bench: Bench, job: JobRecord, **changes: Any) -> None:
+    """Change the spec that a job carries."""
+    inside = fetch(bench.redis, job.id)
+    spec = json.loads(inside.kwargs["spec"]) | changes
+    inside.kwargs = {"spec": json.dumps(spec)}
+    inside.save()
+
+
+def test_a_job_of_another_model_in_a_lane_of_ours_fails_and_ends_nobody(bench: Bench) -> None:
+    job, other = bench.submit(**SHORT), bench.submit(**SHORT)
+    forge(bench, job, model="no-such-model")
+    bench.turn(2)
+    assert bench.held() == {other.id}
+    failed = bench.read(job)
+    assert failed.failure is not None
+    assert failed.failure.code == "model_changed"
+
+
+def test_a_job_without_a_label_for_each_image_is_malformed(bench: Bench) -> None:
+    job, other = bench.submit(**SHORT, num_images=2), bench.submit(**SHORT)
+    forge(bench, job, class_labels=[0])
+    bench.turn(2)
+    assert bench.held() == {other.id}
+    assert bench.redis.hget(ServiceJob.key_for(job.id), "status") == b"failed"
 
 
 def test_short_work_is_taken_beyond_a_full_batch_and_long_work_is_not(bench: Bench) -> None:

@@ -1,17 +1,42 @@
 """The batch engine: what shares a forward pass, who joins and leaves, and that neighbours change nothing."""
 
 import random
+from typing import Any
 
 import pytest
 import torch
 
 from models.generate import generate
 from models.samplers import compile_table
-from tests.worker.engines import alone, image, row, run, toy_engine, toy_model
+from tests.worker.engines import alone, image, png_of, row, run, toy_engine, toy_model, uri_of
 from worker.ladder import Ladder
-from worker.row import RowDone, RowFailed
+from worker.row import RowDone, RowFailed, RowRequest
 
 SAMPLERS = ("ddpm", "ddim", "dpmpp_2m", "unipc", "heun")
+PICTURES = tuple(uri_of(png_of(seed=seed)) for seed in range(3))
+KINDS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "mixed": {"seed_to": 99, "seed_mix": 0.4},
+    "from a picture": {"init_image": PICTURES[0], "walked_steps": 3},
+    "animated": {"animate": True},
+    "all at once": {
+        "seed_to": 99,
+        "seed_mix": 0.4,
+        "init_image": PICTURES[1],
+        "walked_steps": 4,
+        "animate": True,
+        "guidance_scale": 2.0,
+    },
+}
+
+
+def whole(request: RowRequest, **engine: Any) -> RowDone:
+    """A row that has an engine for itself, and to the end."""
+    only = toy_engine(**engine)
+    only.add([request])
+    (done,) = run(only)
+    assert isinstance(done, RowDone)
+    return done
 
 
 def test_mixed_rows_share_a_forward_pass_and_each_equals_itself_alone() -> None:
@@ -19,21 +44,27 @@ def test_mixed_rows_share_a_forward_pass_and_each_equals_itself_alone() -> None:
     requests = [
         row(
             f"job{n}",
-            sampler=draw.choice(SAMPLERS),
-            steps=draw.choice((1, 2, 5, 10, 20)),
-            seed=n,
-            class_label=n % 2,
-            guidance_scale=draw.choice((1.0, 2.5)),
+            **{
+                "sampler": draw.choice(SAMPLERS),
+                "steps": draw.choice((1, 2, 5, 10, 20)),
+                "seed": n,
+                "class_label": n % 2,
+                "guidance_scale": draw.choice((1.0, 2.5)),
+                **draw.choice(tuple(KINDS.values())),
+            },
         )
-        for n in range(40)
+        for n in range(60)
     ]
     engine = toy_engine(capacity=8, pool_rows=12)
     engine.add(requests)
-    left = run(engine)
+    left = []
+    while not engine.idle:
+        left += engine.tick().left
+        engine.previews({f"job{n}" for n in range(0, 60, 3)})
     assert {one.key for one in left} == {request.key for request in requests}
-    pixels = {one.key: one.pixels for one in left if isinstance(one, RowDone)}
+    by_key = {one.key: one for one in left}
     for request in requests:
-        assert pixels[request.key] == alone(request), request
+        assert by_key[request.key] == whole(request), request
 
 
 def test_rows_join_between_ticks_of_a_running_batch() -> None:
@@ -80,26 +111,39 @@ def test_padding_changes_no_row() -> None:
         assert alone(row(seed=seed), ladder=padded) == alone(row(seed=seed))
 
 
-def test_a_row_admitted_into_the_place_of_a_nan_row_is_untouched() -> None:
+def poison(engine: Any, slot: int) -> None:
+    pool = engine._pool
+    for tensor in (pool.sample, pool.x0_prev, pool.x0_prev2, pool.noise):
+        tensor[slot].fill_(float("nan"))
+
+
+@pytest.mark.parametrize("following", KINDS)
+@pytest.mark.parametrize("poisoned", KINDS)
+def test_a_row_admitted_into_the_place_of_a_nan_row_is_untouched(poisoned: str, following: str) -> None:
     engine = toy_engine(capacity=2, pool_rows=1)
-    engine.add([row("poisoned", sampler="dpmpp_2m", steps=10), row("next", sampler="ddpm", steps=6, seed=5)])
+    follower = row("next", **{"sampler": "ddpm", "steps": 6, "seed": 5, **KINDS[following]})
+    engine.add([row("poisoned", **{"sampler": "dpmpp_2m", "steps": 10, **KINDS[poisoned]}), follower])
     engine.tick()
-    for tensor in (engine._pool.sample, engine._pool.x0_prev, engine._pool.x0_prev2, engine._pool.noise):
-        tensor[0].fill_(float("nan"))
-    failed, following = run(engine)
+    poison(engine, 0)
+    engine.previews({"poisoned"})
+    failed, done = run(engine)
     assert isinstance(failed, RowFailed)
     assert (failed.key, failed.code) == ("poisoned", "not_finite")
-    assert following == RowDone("next", 0, alone(row("next", sampler="ddpm", steps=6, seed=5)))
+    assert done == whole(follower)
 
 
-def test_a_nan_row_does_not_touch_its_neighbours() -> None:
+@pytest.mark.parametrize("neighbour", KINDS)
+@pytest.mark.parametrize("poisoned", KINDS)
+def test_a_nan_row_does_not_touch_its_neighbours(poisoned: str, neighbour: str) -> None:
     engine = toy_engine()
-    engine.add([row("poisoned", steps=10), row("neighbour", steps=10, seed=5)])
+    beside = row("neighbour", **{"steps": 10, "seed": 5, **KINDS[neighbour]})
+    engine.add([row("poisoned", **{"steps": 10, **KINDS[poisoned]}), beside])
     engine.tick()
-    engine._pool.sample[0, 0, 0, 0] = float("nan")
+    engine._pool.sample[next(s for s, t in engine._tenants.items() if t.request.key == "poisoned")] = float("nan")
+    engine.previews({"poisoned", "neighbour"})
     left = {one.key: one for one in run(engine)}
     assert isinstance(left["poisoned"], RowFailed)
-    assert left["neighbour"] == RowDone("neighbour", 0, alone(row("neighbour", steps=10, seed=5)))
+    assert left["neighbour"] == whole(beside)
 
 
 def test_removed_rows_leave_at_once_and_free_their_places() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 from rq import Queue, SimpleWorker, executions, intermediate_queue, registry, suspension, worker_registration
-from rq.command import parse_payload, send_stop_job_command
+from rq.command import PUBSUB_CHANNEL_TEMPLATE, parse_payload, send_stop_job_command
 from rq.executions import Execution
 from rq.intermediate_queue import IntermediateQueue
 from rq.job import Job, JobStatus
@@ -169,6 +169,19 @@ def test_a_job_is_enqueued_in_a_pipeline_without_a_read(redis_url: str) -> None:
         assert redis.sismember("rq:queues", "rq:queue:q")
 
 
+def test_a_job_is_ended_in_a_pipeline_without_a_read(redis_url: str) -> None:
+    """Also in one of the asynchronous client, which answers nothing before it is executed."""
+    with Redis.from_url(redis_url) as redis:
+        job = ServiceQueue("q", connection=redis).create_job("f", job_id="j")
+        with redis.pipeline() as pipe:
+            job.set_status(JobStatus.CANCELED, pipeline=pipe)
+            job.save(pipeline=pipe, include_result=False)
+            Result.create(job, Result.Type.STOPPED, 10, pipeline=pipe)
+            job.cleanup(10, pipeline=pipe, remove_from_queue=False)
+            commands = [command[0][0] for command in pipe.command_stack]
+        assert commands == ["HSET", "HSET", "XADD", "EXPIRE", "EXPIRE", "EXPIRE", "EXPIRE"]
+
+
 def test_preparing_a_job_writes_one_hash(redis_url: str) -> None:
     with Redis.from_url(redis_url) as redis, redis.pipeline() as pipe:
         ServiceJob("j", connection=redis).prepare_for_execution("w", pipeline=pipe)
@@ -197,6 +210,7 @@ def test_the_keys_that_we_write_by_name_are_rqs() -> None:
     assert Job.redis_job_namespace_prefix == "rq:job:"
     assert BaseWorker.redis_worker_namespace_prefix == "rq:worker:"
     assert suspension.WORKERS_SUSPENDED == "rq:suspended"
+    assert PUBSUB_CHANNEL_TEMPLATE == "rq:pubsub:%s"
     assert Result.get_key("j") == "rq:results:j"
 
 
@@ -275,7 +289,8 @@ def test_nothing_else_imports_from_rq() -> None:
         for path in (root / room).rglob("*.py")
         if any(line.startswith(("from rq", "import rq")) for line in path.read_text().splitlines())
     }
-    allowed = {f"jobs/{name}.py" for name in ("ending", "queue", "record", "recovery", "store", "tidying")}
+    of_jobs = ("cancel", "ending", "outbox", "queue", "record", "recovery", "store", "tidying")
+    allowed = {f"jobs/{name}.py" for name in of_jobs}
     consumer = ("batch_worker", "claim", "commit", "execution", "heartbeat")
     allowed |= {f"worker/consumer/{name}.py" for name in consumer}
     assert importers == allowed

@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 from redis import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError
 from rq import SimpleWorker
 from rq.command import parse_payload
 from rq.job import Job
@@ -22,27 +22,29 @@ from rq.utils import now
 from rq.worker import WorkerStatus
 
 from jobs.catalogue import announce, withdraw
-from jobs.connection import REDIS_DOWN, takes_no_writes
+from jobs.connection import comes_back
 from jobs.queue import ServiceJob, ServiceQueue
-from jobs.record import Failure
 from jobs.recovery import alive_key, worker_name
 from jobs.settings import Settings
-from worker import png
+from worker.consumer.batch import Batch
 from worker.consumer.claim import Claimed, claim
-from worker.consumer.commit import commit, give_back, store_pictures
+from worker.consumer.commit import commit, give_back
 from worker.consumer.execution import LiveJob
 from worker.consumer.heartbeat import breathe
 from worker.consumer.intake import Intake, Popped
 from worker.consumer.isolation import Isolation
+from worker.consumer.storing import store_files
 from worker.consumer.upkeep import Upkeep
+from worker.consumer.watching import Watching
 from worker.engine_client import EngineClient, EngineDied, Serving
-from worker.row import RowDone, RowFailed
+from worker.metrics import WorkerMetrics
 
 POLL_S = 0.02
 SCAN_S = 0.05
-"""How often a busy worker looks for more."""
+"""How often a worker whose batch has not changed, and which found nothing, looks for more."""
 IDLE_BLOCK_S = 1
 MAINTENANCE_S = 3
+COMPLAIN_EVERY_S = 10
 log = structlog.get_logger()
 
 
@@ -56,15 +58,25 @@ class BatchWorker(SimpleWorker):
     job_class = ServiceJob
     queue_class = ServiceQueue  # type: ignore[assignment]  # RQ declares it too narrowly
 
-    def __init__(self, settings: Settings, redis: Redis, engine: EngineClient, serving: Serving, name: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        redis: Redis,
+        engine: EngineClient,
+        serving: Serving,
+        name: str,
+        metrics: WorkerMetrics,
+    ) -> None:
         self._settings, self._engine, self._serving = settings, engine, serving
-        self._cards = {card.id: card for card in serving.cards}
-        self._intake = Intake(redis, list(self._cards), settings.max_batch_places)
-        self._live: dict[str, LiveJob] = {}
+        self._batch = Batch(settings, engine, serving, metrics)
+        self._models = [card.id for card in serving.cards]
+        self._intake = Intake(redis, self._models, settings.max_batch_places)
         self._stops: deque[str] = deque()
         self._stop_signals = 0
         self._drain_until: float | None = None
         self._beat_at = self._scan_at = 0.0
+        self._complained_at = float("-inf")
+        self._more = True
         self._turned_at = time.time()
         self._suspended = False
         # After a start, or after Redis was away, others may only have been kept from breathing.
@@ -79,6 +91,7 @@ class BatchWorker(SimpleWorker):
         )
         self._upkeep = Upkeep(redis, self._intake.queues, name)
         self._isolation = Isolation(redis, self._intake, name, settings.heartbeat_ttl_s)
+        self._watching = Watching(redis, engine)
 
     # What RQ decides otherwise
 
@@ -118,25 +131,25 @@ class BatchWorker(SimpleWorker):
             while not self._done():
                 try:
                     self._turn()
-                except REDIS_DOWN as error:
-                    self._wait_for_redis(error)
-                except ResponseError as error:
-                    if not takes_no_writes(error):
+                except RedisError as error:
+                    if not comes_back(error):
                         raise
                     self._wait_for_redis(error)
         except EngineDied:
             self._hand_back(crashed=True)
             raise
         finally:
+            self._batch.close()
             self._say_goodbye()
         return True
 
     def _turn(self) -> None:
         self._notice_standstill()
-        self._collect()
+        self._batch.collect()
         self._commit()
         self._obey_stops()
-        self._fail_overdue()
+        self._batch.fail_overdue()
+        self._watching.look(self._batch.live, self._engine.completed())
         if time.monotonic() - self._beat_at > self._settings.heartbeat_ttl_s / 4:
             self._beat()
         if self.should_run_maintenance_tasks:
@@ -154,20 +167,27 @@ class BatchWorker(SimpleWorker):
         self._turned_at = moment
 
     def _wait_for_redis(self, error: Exception) -> None:
-        # The engine computes on meanwhile; what it finishes is bounded by the jobs that are held.
-        log.warning("redis does not answer", error=str(error), jobs_held=len(self._live))
+        # The engine computes on meanwhile. What it finishes is limited: nothing is claimed before all that has
+        # ended is committed, a job has at most 16 rows, and what is encoded stops at some bytes.
+        self._complain(error)
         self._engine.wait(0.5)
-        self._collect()
+        self._batch.collect()
         self._beat_at = 0.0
         self._no_taking_back_until = time.monotonic() + self._settings.heartbeat_ttl_s
+
+    def _complain(self, error: Exception) -> None:
+        """Say that Redis is away, now and then."""
+        if time.monotonic() - self._complained_at > COMPLAIN_EVERY_S:
+            self._complained_at = time.monotonic()
+            log.warning("waiting for redis", error=str(error), jobs_held=len(self._batch))
 
     def _done(self) -> bool:
         if not self._stop_signals:
             return False
         if self._drain_until is None:
             self._drain_until = time.monotonic() + self._settings.drain_s
-            log.info("draining", jobs=len(self._live), at_most_s=self._settings.drain_s)
-        if self._live and self._stop_signals == 1 and time.monotonic() < self._drain_until:
+            log.info("draining", jobs=len(self._batch), at_most_s=self._settings.drain_s)
+        if self._batch and self._stop_signals == 1 and time.monotonic() < self._drain_until:
             return False
         self._hand_back(crashed=False)
         return True
@@ -176,13 +196,14 @@ class BatchWorker(SimpleWorker):
 
     def _claim(self) -> bool:
         """Take jobs if there is room; False when there was nothing to take."""
-        idle = not self._live
-        if not idle and time.monotonic() - self._scan_at < SCAN_S:
+        idle = not self._batch
+        if not idle and not self._more and time.monotonic() - self._scan_at < SCAN_S:
             return False
         self._scan_at = time.monotonic()
         if self._isolation.active:
             return idle and self._claim_suspects()
-        popped = self._intake.take(sum(one.spec.num_images for one in self._live.values()))
+        popped = self._intake.take(self._batch.rows)
+        self._more = bool(popped)
         if popped:
             self._begin_all(popped)
         elif idle and not self._isolation.begin_if_needed():
@@ -193,10 +214,12 @@ class BatchWorker(SimpleWorker):
         if not popped:
             return []
         claimed = claim(self.connection, popped, self.name, self._settings.heartbeat_ttl_s)
-        for one in claimed:
-            self._begin(one)
-        if claimed and self.get_state() != WorkerStatus.BUSY:
-            self.set_state(WorkerStatus.BUSY)
+        if claimed:
+            self.executions.update({one.execution.id: one.execution for one in claimed})
+            self._intake.learn([one.spec.num_images for one in claimed])
+            self._watching.begin(self._batch.begin(claimed))
+            if self.get_state() != WorkerStatus.BUSY:
+                self.set_state(WorkerStatus.BUSY)
         return claimed
 
     def _claim_suspects(self) -> bool:
@@ -208,54 +231,27 @@ class BatchWorker(SimpleWorker):
         while company > 1 and (popped := self._intake.take_suspect()):
             self._begin_all(popped)
             company -= 1
-        log.warning("running suspects", jobs=len(self._live))
+        log.warning("running suspects", jobs=len(self._batch))
         return True
 
-    def _begin(self, claimed: Claimed) -> None:
-        model = claimed.spec.model
-        meta = claimed.meta.model_copy(update={"engine": self._serving.engines[model]})
-        one = LiveJob(claimed.job, claimed.queue, claimed.execution, claimed.spec, self._cards[model], meta)
-        self._live[one.key] = one
-        self.executions[claimed.execution.id] = claimed.execution
-        if claimed.spec.model_fingerprint != one.card.fingerprint:
-            detail = f"the weights of {model} have changed since the job was accepted; submit it again"
-            one.failure = Failure(code="model_changed", detail=detail)
-        else:
-            self._engine.add(one.rows())
-
-    # Collect and commit
-
-    def _collect(self) -> None:
-        for row in self._engine.take_left():
-            one = self._live.get(row.key)
-            if one is not None and not one.ended:
-                self._take_in(one, row)
-
-    def _take_in(self, one: LiveJob, row: RowDone | RowFailed) -> None:
-        if isinstance(row, RowFailed):
-            one.failure = Failure(code=row.code, detail=row.detail)
-            self._engine.remove(row.key)
-            return
-        engine = one.meta.engine
-        assert engine is not None
-        one.encoded[row.index] = png.encode(
-            row.pixels, one.card.height, one.card.width, one.spec, row.index, engine
-        )
+    # Commit
 
     def _commit(self) -> None:
-        ended = [one for one in self._live.values() if one.ended]
-        if not ended:
-            return
-        store_pictures(self.connection, ended)
-        self._forget(ended, not_ours=commit(self.connection, self, ended))
+        ended = self._batch.ended
+        if ended:
+            store_files(self.connection, ended)
+            not_ours = commit(self.connection, self, ended)
+            self._batch.report_ends(one for one in ended if one not in not_ours)
+            self._forget(ended, not_ours)
 
-    def _forget(self, ended: list[LiveJob], not_ours: list[LiveJob]) -> None:
-        for one in ended:
-            del self._live[one.key]
+    def _forget(self, gone: list[LiveJob], not_ours: list[LiveJob]) -> None:
+        self._batch.forget(gone)
+        self._more = True
+        for one in gone:
             self.executions.pop(one.execution.id, None)
         for one in not_ours:
-            log.info("execution dropped, the job was cancelled or taken over", job=one.job.id)
-        if not self._live:
+            one.log.info("execution dropped, the job was cancelled or taken over")
+        if not self._batch:
             self.set_state(WorkerStatus.IDLE)
 
     # Stops and heartbeats
@@ -263,20 +259,7 @@ class BatchWorker(SimpleWorker):
     def _obey_stops(self) -> None:
         while self._stops:
             job_id = self._stops.popleft()
-            for one in self._live.values():
-                if one.job.id == job_id and not one.ended:
-                    one.stopped = True
-                    self._engine.remove(one.key)
-
-    def _fail_overdue(self) -> None:
-        for one in self._live.values():
-            if not one.ended and one.computing_s > self._deadline_s(one):
-                detail = f"it computed for {one.computing_s:.0f} s, longer than UNFOG_DEADLINE_S allows"
-                one.failure = Failure(code="deadline", detail=detail)
-                self._engine.remove(one.key)
-
-    def _deadline_s(self, one: LiveJob) -> float:
-        return self._settings.deadline_s + one.meta.total * self._settings.deadline_per_evaluation_s
+            self._batch.stop(one for one in self._batch.live if one.job.id == job_id)
 
     def _require_progress(self) -> None:
         """The watchdog: an engine that says nothing is killed, and `take_left` then tells that it died."""
@@ -287,14 +270,13 @@ class BatchWorker(SimpleWorker):
     def _beat(self) -> None:
         """Heartbeats of the worker and all its executions, their progress, and who has lost us a job."""
         self._beat_at = time.monotonic()
-        live = list(self._live.values())
+        live = self._batch.live
         done, ttl_s = self._engine.completed(), self._settings.heartbeat_ttl_s
         breath = breathe(self, live, ttl_s)
         self._suspended = breath.suspended
-        for one in breath.lost:
-            one.stopped = True
-            self._engine.remove(one.key)
-        announce(self.connection, self.name, self._serving.cards, ttl_s)
+        self._batch.stop((*breath.lost, *breath.canceled))
+        speed = self._engine.metrics()
+        announce(self.connection, self.name, self._serving.cards, ttl_s, speed.rates, speed.tick_s)
         self._write_progress([one for one in live if not one.ended], done)
         self._isolation.keep()
         self._isolation.begin_if_needed()
@@ -311,28 +293,34 @@ class BatchWorker(SimpleWorker):
 
     def _hand_back(self, *, crashed: bool) -> None:
         """Commit what has ended and queue the rest again, once Redis answers; told to stop, wait for nothing."""
-        while self._live:
+        self._batch.finish_encoding(self._settings.heartbeat_ttl_s / 2)
+        while self._batch:
             try:
                 self._commit()
-                live = list(self._live.values())
+                live = self._batch.live
                 if live:
-                    log.warning("giving jobs back", jobs=len(live), crashed=crashed)
-                    self._forget(live, not_ours=give_back(self.connection, self.name, live, crashed=crashed))
-            except REDIS_DOWN as error:
-                log.warning("redis does not answer", error=str(error), jobs_held=len(self._live))
+                    not_ours = give_back(self.connection, self.name, live, crashed=crashed)
+                    self._batch.report_given_back([one for one in live if one not in not_ours], crashed=crashed)
+                    self._forget(live, not_ours)
+            except RedisError as error:
+                if not comes_back(error):
+                    raise
+                self._complain(error)
                 if self._stop_signals:
-                    log.warning("leaving; other workers will take the jobs back", jobs=len(self._live))
+                    log.warning("leaving; other workers will take the jobs back", jobs=len(self._batch))
                     return
                 time.sleep(0.5)
 
     def _say_goodbye(self) -> None:
         try:
-            withdraw(self.connection, self.name, self._cards)
+            withdraw(self.connection, self.name, self._models)
             self.connection.delete(alive_key(self.name))
             self._isolation.end()
             self.teardown()
-        except REDIS_DOWN:
-            log.warning("redis does not answer; the worker's record will expire by itself")
+        except RedisError as error:
+            if not comes_back(error):
+                raise
+            log.warning("redis does not answer; the worker's record will expire by itself", error=str(error))
 
 
 def unique_name() -> str:

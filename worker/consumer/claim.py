@@ -11,7 +11,8 @@ from rq.job import JobStatus
 from rq.registry import FailedJobRegistry
 from rq.utils import as_text
 
-from jobs import work
+from jobs import ledger
+from jobs.events import publish_moved
 from jobs.queue import ServiceJob, ServiceQueue
 from jobs.record import JobMeta, restore, spec_of, write_meta
 from jobs.spec import JobSpec
@@ -79,6 +80,7 @@ def _take(
 ) -> Claimed | None:
     if not raw or isinstance(raw, Exception):
         # Erased meanwhile, or somebody's key of another type: nothing that could be marked.
+        ledger.gone(pipe, queue.name, job_id)
         return None
     try:
         job = restore(job_id, raw, redis)
@@ -95,7 +97,8 @@ def _take(
     meta = meta.model_copy(update={"attempt": meta.attempt + 1, "completed": 0})
     write_meta(pipe, job, meta)
     pipe.persist(job.key)
-    work.moved(pipe, queued=-meta.total, running=meta.total)
+    ledger.runs(pipe, queue.name, job_id, meta.total, spec.caller)
+    publish_moved(pipe, job_id)
     return Claimed(job, queue, execution, spec, meta)
 
 
@@ -105,3 +108,4 @@ def _mark_malformed(pipe: Pipeline, queue: ServiceQueue, job_id: str) -> None:
     pipe.expire(key, MALFORMED_KEPT_S)
     registry = FailedJobRegistry(queue.name, connection=queue.connection, job_class=ServiceJob)
     pipe.zadd(registry.key, {job_id: time.time() + MALFORMED_KEPT_S})
+    ledger.gone(pipe, queue.name, job_id)

@@ -1,6 +1,7 @@
-"""Ending executions: pictures first, then one fenced transaction for everything that says they are there."""
+"""Ending executions: one fenced transaction for everything that says how it ended. Files are stored before."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
@@ -9,14 +10,10 @@ from redis.client import Pipeline
 from rq.job import JobStatus
 from rq.utils import now
 
-from jobs import keys, work
-from jobs.ending import Ending, end
-from jobs.record import JobMeta
+from jobs import keys
+from jobs.ending import Ending, end, end_canceled
 from jobs.recovery import requeue_after_crash, requeue_unharmed
 from worker.consumer.execution import LiveJob
-
-PICTURE_MARGIN_S = 60
-"""Pictures outlive the job that names them, so that a job never points at nothing."""
 
 
 class Books(Protocol):
@@ -29,33 +26,26 @@ class Books(Protocol):
     def increment_total_working_time(self, job_execution_time: timedelta, pipeline: Pipeline) -> None: ...
 
 
-def store_pictures(redis: Redis, live: Sequence[LiveJob]) -> None:
-    """Write the pictures of finished jobs under keys of their executions: one round trip."""
-    with redis.pipeline(transaction=False) as pipe:
-        for one in live:
-            for index, encoded in one.encoded.items():
-                key = keys.picture(one.job.id, one.execution.id, index)
-                pipe.set(key, encoded.png, ex=one.spec.ttl_s + PICTURE_MARGIN_S)
-        pipe.execute()
-
-
 def commit(redis: Redis, books: Books, live: Sequence[LiveJob]) -> list[LiveJob]:
     """Write the end of all `live` jobs in one transaction; returns those that were no longer ours.
 
     A job is ours while it is started, names this worker, and holds this execution in RQ's registry. One that
     was cancelled, or taken back while this worker was frozen, only loses its execution record here.
     """
-    return _fenced(redis, books.name, live, lambda pipe, one: _end(pipe, books, one))
+    return _fenced(redis, books.name, live, lambda pipe, one, _: _end(pipe, books, one))
 
 
 def give_back(redis: Redis, worker_name: str, live: Sequence[LiveJob], *, crashed: bool) -> list[LiveJob]:
     """Queue unfinished jobs again, at the front; returns those that were no longer ours.
 
-    A planned stop costs them nothing. A crash counts against each of them; see `jobs.recovery`.
+    A planned stop costs them nothing. A crash counts against each of them; see `jobs.recovery`. What its caller
+    wants canceled ends so.
     """
 
-    def requeue(pipe: Pipeline, one: LiveJob) -> None:
-        if crashed:
+    def requeue(pipe: Pipeline, one: LiveJob, unwanted: bool) -> None:
+        if unwanted:
+            end_canceled(pipe, one.job, one.spec, one.meta)
+        elif crashed:
             requeue_after_crash(pipe, one.job, one.meta, len(live))
         else:
             requeue_unharmed(pipe, one.job, one.meta)
@@ -64,32 +54,43 @@ def give_back(redis: Redis, worker_name: str, live: Sequence[LiveJob], *, crashe
 
 
 def _fenced(
-    redis: Redis, worker_name: str, live: Sequence[LiveJob], finish: Callable[[Pipeline, LiveJob], None]
+    redis: Redis, worker_name: str, live: Sequence[LiveJob], finish: Callable[[Pipeline, LiveJob, bool], None]
 ) -> list[LiveJob]:
     while True:
         with redis.pipeline() as pipe:
             try:
                 pipe.watch(*(one.job.key for one in live))
-                owned = _owned(redis, worker_name, live)
+                holds = _holds(redis, worker_name, live)
                 pipe.multi()
-                for one, is_ours in zip(live, owned, strict=True):
+                for one, hold in zip(live, holds, strict=True):
                     one.execution.delete(job=one.job, pipeline=pipe)
-                    if is_ours:
-                        finish(pipe, one)
+                    if hold.ours:
+                        finish(pipe, one, hold.unwanted)
                 pipe.execute()
             except WatchError:
                 continue
-            return [one for one, is_ours in zip(live, owned, strict=True) if not is_ours]
+            return [one for one, hold in zip(live, holds, strict=True) if not hold.ours]
 
 
-def _owned(redis: Redis, worker_name: str, live: Sequence[LiveJob]) -> list[bool]:
+@dataclass(frozen=True)
+class _Hold:
+    """Whether a job is still this worker's, and whether its caller wants it canceled."""
+
+    ours: bool
+    unwanted: bool
+
+
+def _holds(redis: Redis, worker_name: str, live: Sequence[LiveJob]) -> list[_Hold]:
     with redis.pipeline(transaction=False) as pipe:
         for one in live:
-            pipe.hmget(one.job.key, "status", "worker_name")
+            pipe.hmget(one.job.key, "status", "worker_name", keys.CANCEL_FIELD)
             pipe.zscore(one.job.started_job_registry.key, one.key)
         answers = pipe.execute()
     ours = [JobStatus.STARTED.value.encode(), worker_name.encode()]
-    return [answers[n] == ours and answers[n + 1] is not None for n in range(0, len(answers), 2)]
+    return [
+        _Hold(ours=fields[:2] == ours and score is not None, unwanted=fields[2] is not None)
+        for fields, score in zip(answers[::2], answers[1::2], strict=True)
+    ]
 
 
 def _end(pipe: Pipeline, books: Books, one: LiveJob) -> None:
@@ -97,18 +98,12 @@ def _end(pipe: Pipeline, books: Books, one: LiveJob) -> None:
     assert job.started_at is not None
     books.increment_total_working_time(now() - job.started_at, pipe)
     if one.stopped:
-        ending = Ending(JobStatus.STOPPED, one.meta, one.spec.ttl_s)
+        ending = Ending(JobStatus.STOPPED, one.meta, one.spec)
     elif one.failure is not None:
         books.increment_failed_job_count(pipeline=pipe)
         meta = one.meta.model_copy(update={"failure": one.failure})
-        ending = Ending(JobStatus.FAILED, meta, one.spec.ttl_s)
+        ending = Ending(JobStatus.FAILED, meta, one.spec)
     else:
         books.increment_successful_job_count(pipeline=pipe)
-        ending = Ending(JobStatus.FINISHED, _finished(one), one.spec.ttl_s)
+        ending = Ending(JobStatus.FINISHED, one.finished_meta(), one.spec)
     end(pipe, job, ending, books.name, one.execution)
-    work.moved(pipe, running=-one.meta.total)
-
-
-def _finished(one: LiveJob) -> JobMeta:
-    key_of = {index: keys.picture(one.job.id, one.execution.id, index) for index in one.encoded}
-    return one.meta.model_copy(update={"completed": one.meta.total, "pictures": one.pictures(key_of)})

@@ -1,20 +1,25 @@
 """One execution of a job: the rows the engine owes, and the pictures that have come back."""
 
+import hashlib
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
+import structlog
 from redis.client import Pipeline
 from rq.executions import Execution
+from rq.utils import now
 
+from jobs import keys
 from jobs.catalogue import ModelCard
 from jobs.queue import ServiceJob, ServiceQueue
-from jobs.record import Failure, JobMeta, Picture, write_running_meta
+from jobs.record import Failure, JobMeta, Picture, Status, StoredAnimation, write_running_meta
 from jobs.spec import JobSpec
 from worker.png import Encoded
-from worker.row import RowRequest
+from worker.row import RowDone, RowRequest
 
 
-@dataclass
+@dataclass(eq=False)
 class LiveJob:
     """A claimed job. `meta` is what was last written of it."""
 
@@ -24,12 +29,22 @@ class LiveJob:
     spec: JobSpec
     card: ModelCard
     meta: JobMeta
+    done: dict[int, RowDone] = field(default_factory=dict)
+    """What the engine has finished, by image."""
     encoded: dict[int, Encoded] = field(default_factory=dict)
+    """The pictures; they and the animation come together, when all rows are done."""
+    animation: bytes | None = None
     failure: Failure | None = None
     stopped: bool = False
     computing_s: float = 0.0
     """Seconds in which the job got on; the clock of its deadline stands still while it is parked."""
     progress_at: float = field(default_factory=time.monotonic)
+    log: Any = field(init=False)
+    """A logger that names the job, and the HTTP request it came from."""
+
+    def __post_init__(self) -> None:
+        request = {"request_id": self.spec.request_id} if self.spec.request_id else {}
+        self.log = structlog.get_logger().bind(job=self.job.id, **request)
 
     @property
     def key(self) -> str:
@@ -39,7 +54,37 @@ class LiveJob:
     @property
     def ended(self) -> bool:
         """Whether the job waits only for its commit."""
-        return self.stopped or self.failure is not None or len(self.encoded) == self.spec.num_images
+        return self.stopped or self.failure is not None or bool(self.encoded)
+
+    @property
+    def sampler(self) -> str:
+        """The sampler as a metric's label; one that the model does not have cannot add to the labels."""
+        return self.spec.sampler if self.card.sampler(self.spec.sampler) else "other"
+
+    @property
+    def queued_s(self) -> float:
+        """How long the job waited for this execution."""
+        queued_at = self.job.enqueued_at or self.job.created_at
+        assert self.job.started_at is not None
+        return (self.job.started_at - queued_at).total_seconds()
+
+    @property
+    def age_s(self) -> float:
+        """How long ago the job was submitted."""
+        return (now() - self.job.created_at).total_seconds()
+
+    @property
+    def outcome(self) -> Status:
+        """How the job that has ended is to be committed: a stop goes before a failure."""
+        assert self.ended
+        if self.stopped:
+            return Status.CANCELED
+        return Status.FAILED if self.failure is not None else Status.SUCCEEDED
+
+    @property
+    def computed(self) -> bool:
+        """Whether all rows are done."""
+        return len(self.done) == self.spec.num_images
 
     def rows(self) -> list[RowRequest]:
         """The rows of the job, one an image."""
@@ -56,14 +101,27 @@ class LiveJob:
                 seed=spec.image_seed(index),
                 class_label=spec.class_labels[index] if spec.class_labels is not None else None,
                 guidance_scale=spec.guidance_scale,
+                seed_to=spec.image_seed_to(index),
+                seed_mix=spec.seed_mix,
+                init_image=spec.init_image,
+                walked_steps=spec.walked_steps if spec.init_image is not None else None,
+                animate=spec.animation,
             )
             for index in range(spec.num_images)
         ]
 
+    @property
+    def evaluations_per_image(self) -> int:
+        """What one image costs, counted in places."""
+        return self.meta.total // self.spec.num_images
+
+    def completed(self, in_pool: int) -> int:
+        """The evaluations done, given those of the rows that are still in the pool."""
+        return min(self.meta.total, len(self.done) * self.evaluations_per_image + in_pool)
+
     def write_progress(self, pipe: Pipeline, in_pool: int) -> None:
         """Write the evaluations done, given those of the rows that are still in the pool, if it is news."""
-        of_finished_rows = len(self.encoded) * (self.meta.total // self.spec.num_images)
-        completed = min(self.meta.total, of_finished_rows + in_pool)
+        completed = self.completed(in_pool)
         moment = time.monotonic()
         if completed != self.meta.completed:
             self.computing_s += moment - self.progress_at
@@ -71,12 +129,33 @@ class LiveJob:
             write_running_meta(pipe, self.job, self.meta)
         self.progress_at = moment
 
-    def pictures(self, key_of: dict[int, str]) -> tuple[Picture, ...]:
-        """What is said of the finished pictures; `key_of` tells where each lies."""
+    # What is kept of a job that succeeded
+
+    @property
+    def encoded_bytes(self) -> int:
+        """What its files take while they wait to be stored."""
+        return len(self.animation or b"") + sum(len(one.png) for one in self.encoded.values())
+
+    def files(self) -> dict[str, bytes]:
+        """The files by key."""
+        files = {self._picture_key(index): one.png for index, one in self.encoded.items()}
+        if self.animation is not None:
+            files[self._animation_key] = self.animation
+        return files
+
+    def finished_meta(self) -> JobMeta:
+        """The last meta, which names the files."""
+        animation = None
+        if self.animation is not None:
+            animation = StoredAnimation(key=self._animation_key, sha256=hashlib.sha256(self.animation).hexdigest())
+        named = {"pictures": self._pictures(), "animation": animation}
+        return self.meta.model_copy(update={"completed": self.meta.total, **named})
+
+    def _pictures(self) -> tuple[Picture, ...]:
         return tuple(
             Picture(
                 index=index,
-                key=key_of[index],
+                key=self._picture_key(index),
                 seed=self.spec.image_seed(index),
                 class_label=self.spec.class_names[index] if self.spec.class_names else None,
                 width=encoded.width,
@@ -85,3 +164,10 @@ class LiveJob:
             )
             for index, encoded in sorted(self.encoded.items())
         )
+
+    def _picture_key(self, index: int) -> str:
+        return keys.picture(self.job.id, self.execution.id, index)
+
+    @property
+    def _animation_key(self) -> str:
+        return keys.animation(self.job.id, self.execution.id)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from rq import SimpleWorker, worker_registration
 from rq.suspension import WORKERS_SUSPENDED
 
+from jobs import keys
 from jobs.recovery import alive_key
 from worker.consumer.execution import LiveJob
 
@@ -15,10 +16,14 @@ RECORD_TTL_S = 60
 
 @dataclass(frozen=True)
 class Breath:
-    """What the answers say: whether `rq suspend` was called, and which jobs are no longer this worker's."""
+    """What the answers say: whether `rq suspend` was called, and which jobs are not to go on.
+
+    Lost ones are no longer this worker's; canceled ones are, and their callers do not want them any more.
+    """
 
     suspended: bool
     lost: tuple[LiveJob, ...]
+    canceled: tuple[LiveJob, ...]
 
 
 def breathe(worker: SimpleWorker, live: Sequence[LiveJob], ttl_s: int) -> Breath:
@@ -32,15 +37,19 @@ def breathe(worker: SimpleWorker, live: Sequence[LiveJob], ttl_s: int) -> Breath
         owners = []
         for one in live:
             owners.append(len(pipe))
-            pipe.hmget(one.job.key, "status", "worker_name")
+            pipe.hmget(one.job.key, "status", "worker_name", keys.CANCEL_FIELD)
             one.execution.heartbeat(one.job.started_job_registry, ttl_s, pipeline=pipe)
         answers = pipe.execute()
     if answers[record]:
         # The heartbeat had to create its field: Redis has lost this worker's record.
         _register_again(worker)
     ours = [b"started", worker.name.encode()]
-    lost = tuple(one for one, n in zip(live, owners, strict=True) if answers[n] != ours)
-    return Breath(bool(answers[suspended]), lost)
+    found = [(one, answers[n]) for one, n in zip(live, owners, strict=True)]
+    return Breath(
+        suspended=bool(answers[suspended]),
+        lost=tuple(one for one, fields in found if fields[:2] != ours),
+        canceled=tuple(one for one, fields in found if fields[:2] == ours and fields[2] is not None),
+    )
 
 
 def _register_again(worker: SimpleWorker) -> None:

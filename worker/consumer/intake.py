@@ -1,16 +1,19 @@
 """Which jobs to take next: round the lanes, short work also when the batch is full, suspects by themselves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from redis import Redis
 
 from jobs import keys
-from jobs.lanes import Length, lanes_of, suspects_name
+from jobs.lanes import Lane, Length, lanes_of, suspects_name
 from jobs.queue import ServiceQueue
 from worker.consumer.claim import pop
 
 LOW_FIRST_EVERY = 16
 """Every so often low work goes first, so that it does not wait for ever."""
+
+MOST_AT_ONCE = 64
+"""One claim is one transaction; it should not hold up everything else."""
 
 Popped = list[tuple[ServiceQueue, str]]
 
@@ -19,7 +22,8 @@ class Intake:
     """The lanes of the models that a worker serves.
 
     `places` is the size of the batch. Long work is taken for a free place only; short work up to twice the
-    batch, since it goes before long rows there.
+    batch, since it goes before long rows there. How many rows a job has is seen only once it is claimed, so
+    the room is judged by the jobs taken last.
     """
 
     def __init__(self, redis: Redis, models: Sequence[str], places: int) -> None:
@@ -29,6 +33,7 @@ class Intake:
         self._lanes = {lane: ServiceQueue(lane.name, connection=redis) for lane in lanes}
         self._suspects = {model: ServiceQueue(suspects_name(model), connection=redis) for model in models}
         self._turn = 1
+        self._rows_a_job = 1.0
 
     @property
     def queues(self) -> list[ServiceQueue]:
@@ -39,32 +44,43 @@ class Intake:
         """Sleep until a job is submitted, at most `timeout_s`; jobs that RQ's tools queue ring no bell."""
         self._redis.brpop(self._bells, timeout_s)
 
+    def learn(self, rows: Sequence[int]) -> None:
+        """Hear how many rows the jobs had that were claimed together."""
+        if rows:
+            self._rows_a_job = sum(rows) / len(rows)
+
     def take(self, rows_held: int) -> Popped:
-        """Pop jobs for the room there is: one from each lane at most, another lane first every time."""
-        long_room, short_room = self._places - rows_held, 2 * self._places - rows_held
+        """Pop jobs for the room there is: one from each lane, then another round, another lane first each time."""
+        long_room, short_room = (
+            self._jobs_for(self._places - rows_held),
+            self._jobs_for(2 * self._places - rows_held),
+        )
         if short_room <= 0:
             return []
-        chosen: list[ServiceQueue] = []
-        urgent_first = ("normal", "low") if self._turn % LOW_FIRST_EVERY else ("low", "normal")
-        for priority in urgent_first:
-            waiting = self._non_empty(priority, with_long=long_room > len(chosen))
-            chosen += waiting[: short_room - len(chosen)]
+        low_first = self._turn % LOW_FIRST_EVERY == 0
+        chosen: list[Lane] = []
+        for priority in ("low", "normal") if low_first else ("normal", "low"):
+            lengths = self._lengths(priority, with_long=long_room > 0)
+            rounds = 1 if low_first else short_room
+            chosen = _deal(lengths, long_room, short_room, rounds, self._turn)
             if chosen:
                 break
         self._turn += 1
-        return pop(self._redis, chosen) if chosen else []
+        return pop(self._redis, [self._lanes[lane] for lane in chosen]) if chosen else []
 
-    def _non_empty(self, priority: str, *, with_long: bool) -> list[ServiceQueue]:
+    def _jobs_for(self, rows: int) -> int:
+        """How many jobs to take for so many free rows; one, if there is any."""
+        return min(MOST_AT_ONCE, max(1, int(rows / self._rows_a_job))) if rows > 0 else 0
+
+    def _lengths(self, priority: str, *, with_long: bool) -> dict[Lane, int]:
+        """How many jobs wait in the lanes that come into question."""
         lanes = [
             lane for lane in self._lanes if lane.priority == priority and (with_long or lane.length is Length.SHORT)
         ]
         with self._redis.pipeline(transaction=False) as pipe:
             for lane in lanes:
                 pipe.llen(self._lanes[lane].key)
-            lengths = pipe.execute()
-        waiting = [self._lanes[lane] for lane, length in zip(lanes, lengths, strict=True) if length]
-        first = self._turn % len(waiting) if waiting else 0
-        return waiting[first:] + waiting[:first]
+            return {lane: int(length) for lane, length in zip(lanes, pipe.execute(), strict=True) if length}
 
     # Suspects
 
@@ -82,3 +98,20 @@ class Intake:
             if popped:
                 return popped
         return []
+
+
+def _deal(lengths: Mapping[Lane, int], long_room: int, short_room: int, rounds: int, turn: int) -> list[Lane]:
+    """The lanes to pop from, one job each time: round and round, as far as there are jobs and room."""
+    lanes, left = list(lengths), dict(lengths)
+    first = turn % len(lanes) if lanes else 0
+    chosen: list[Lane] = []
+    for _ in range(rounds):
+        dealt = len(chosen)
+        for lane in lanes[first:] + lanes[:first]:
+            room = short_room if lane.length is Length.SHORT else long_room
+            if left[lane] and len(chosen) < room:
+                left[lane] -= 1
+                chosen.append(lane)
+        if len(chosen) == dealt:
+            break
+    return chosen

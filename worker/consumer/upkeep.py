@@ -35,8 +35,7 @@ class Upkeep:
             if taken:
                 log.warning("took back jobs of silent workers", **asdict(taken))
         self._clear_registries()
-        started = [queue.started_job_registry.key for queue in self._queues]
-        if recount(self._redis, [queue.key for queue in self._queues], started):
+        if recount(self._redis):
             forget_dead_workers(self._redis, self._names)
             expire_canceled(self._redis, self._names)
         self._redis.delete(keys.MAINTENANCE_LOCK)

@@ -1,0 +1,78 @@
+"""An id for every request, one line in the log when it is over, and a count in the metrics."""
+
+import re
+import secrets
+import time
+from typing import Any
+
+import structlog
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.metrics import Metrics
+
+SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+QUIET = ("/health/live", "/health/ready", "/metrics")
+"""Asked every few seconds by machines; logged at debug only."""
+
+log = structlog.get_logger()
+
+
+def request_id_of(scope: Scope) -> str:
+    """The caller's X-Request-ID if it is harmless, else one of ours."""
+    sent = Headers(scope=scope).get("x-request-id", "")
+    return sent if SANE_ID.fullmatch(sent) else f"req_{secrets.token_hex(12)}"
+
+
+class RequestLog:
+    """Names each request and tells of its end. What it tells holds no query, no body and no header."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id, started, answer = request_id_of(scope), time.perf_counter(), _Answer()
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                answer.begun(message)
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, named)
+            finally:
+                self._tell(scope, answer, time.perf_counter() - started)
+
+    def _tell(self, scope: Scope, answer: "_Answer", seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", None)
+        self._metrics.count(scope["method"], route, answer.status, None if answer.streams else seconds)
+        told: dict[str, Any] = {"method": scope["method"], "route": route, "status": answer.status}
+        told["ms"] = round(1000 * seconds, 1)
+        job_id = scope["state"].get("job_id") or scope.get("path_params", {}).get("job_id")
+        if job_id is not None:
+            told["job"] = job_id[:64]
+        if answer.status is not None and answer.status >= 500:
+            log.warning("request", **told)
+        elif route in QUIET:
+            log.debug("request", **told)
+        else:
+            log.info("request", **told)
+
+
+class _Answer:
+    """What is known of an answer once it has begun; without one the caller hung up before."""
+
+    def __init__(self) -> None:
+        self.status: int | None = None
+        self.streams = False
+
+    def begun(self, message: Message) -> None:
+        self.status = message["status"]
+        self.streams = (Headers(raw=message["headers"]).get("content-type") or "").startswith("text/event-stream")
