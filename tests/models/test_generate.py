@@ -29,6 +29,10 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return load_model(write_model(tmp_path_factory.mktemp("models") / "plain", classes=False))
 
 
+ROUNDING: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-4}
+"""Other batch sizes round otherwise. At t = 999, α = 0.0064: x0 has what the network rounds 157 times as large, and
+without clipping it reaches hundreds itself, so what is allowed grows with it."""
+
 CLASSES: dict[str, Any] = {
     "ddpm": DDPMScheduler,
     "ddim": DDIMScheduler,
@@ -85,8 +89,8 @@ def test_a_picture_does_not_depend_on_its_neighbours(model: Model, sampler: str)
     together = generate(model, table, seeds, labels, guidance_scale=1.5)
     alone = torch.cat([generate(model, table, [s], [c], 1.5) for s, c in zip(seeds, labels, strict=True)])
     in_twos = generate(model, table, seeds, labels, 1.5, batch_size=2)
-    torch.testing.assert_close(together, alone, rtol=0, atol=1e-4)
-    torch.testing.assert_close(together, in_twos, rtol=0, atol=1e-4)
+    torch.testing.assert_close(together, alone, **ROUNDING)
+    torch.testing.assert_close(together, in_twos, **ROUNDING)
 
 
 def test_guidance_moves_from_the_null_label_through_the_label(model: Model) -> None:
@@ -94,8 +98,8 @@ def test_guidance_moves_from_the_null_label_through_the_label(model: Model) -> N
     # One unclipped step is linear in the network's output.
     table = replace(table, clip=float("inf"))
     null, label, guided = (generate(model, table, [1], [c], g) for c, g in ((3, 1.0), (1, 1.0), (1, 2.5)))
-    torch.testing.assert_close(guided, null + 2.5 * (label - null), rtol=0, atol=2e-4)
-    torch.testing.assert_close(generate(model, table, [1], [1], 0.0), null, rtol=0, atol=2e-4)
+    torch.testing.assert_close(guided, null + 2.5 * (label - null), **ROUNDING)
+    torch.testing.assert_close(generate(model, table, [1], [1], 0.0), null, **ROUNDING)
 
 
 def test_each_evaluation_is_reported_with_its_x0(model: Model) -> None:

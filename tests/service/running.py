@@ -32,7 +32,7 @@ def appear():
 
 def well_behaved(name: str, body: str = "") -> str:
     """Code of a child that notes its pid and every signal it gets, and leaves on the first."""
-    return PREAMBLE.format(name=name) + f"{body}\nappear()\nprint('at work')\nwhile True: time.sleep(60)\n"
+    return PREAMBLE.format(name=name) + f"{body}\nprint('at work')\nappear()\nwhile True: time.sleep(60)\n"
 
 
 class Service:
