@@ -41,7 +41,7 @@ COMMANDS = {
     "train": Command("unfog.commands.train", "train", ("models",)),
     "noise": Command("unfog.commands.noise", "noise", ("models",)),
     "evaluate": Command("unfog.commands.evaluate", "evaluate", ("models",)),
-    "keys": Command("unfog.commands.keys", "keys", ("jobs", "service"), group=True),
+    "keys": Command("unfog.commands.keys", "keys", ("jobs",), group=True),
     "webhooks": Command("unfog.commands.webhooks", "webhooks", ("jobs",), group=True),
 }
 
