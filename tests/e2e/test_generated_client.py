@@ -30,7 +30,7 @@ import time
 from drawn import Client
 from drawn.api.jobs import cancel_job, delete_job, list_jobs, read_animation, read_image, read_job, submit_job
 from drawn.api.models import list_models, list_samplers, read_model
-from drawn.models import CostView, JobRequest, JobView, ListJobsStatusType0, Problem
+from drawn.models import CostView, JobRequest, JobView, Problem, Status
 
 client = Client(base_url=sys.argv[1])
 
@@ -64,9 +64,9 @@ assert read_animation.sync(job.id, client=client).payload.read(8) == b"\\x89PNG\
 waited = submit_job.sync(client=client, body=JobRequest(steps=2, seed=7), prefer="wait=60")
 assert waited.status == "succeeded", waited
 
-listed = list_jobs.sync(client=client, limit=1, status=ListJobsStatusType0.SUCCEEDED)
+listed = list_jobs.sync(client=client, limit=1, status=Status.SUCCEEDED)
 assert [each.id for each in listed.data] == [waited.id]
-older = list_jobs.sync(client=client, limit=1, status=ListJobsStatusType0.SUCCEEDED, cursor=listed.next_cursor)
+older = list_jobs.sync(client=client, limit=1, status=Status.SUCCEEDED, cursor=listed.next_cursor)
 assert [each.id for each in older.data] == [job.id]
 
 long = submit_job.sync(client=client, body=JobRequest(steps=1000, num_images=16))
