@@ -69,7 +69,10 @@ def main() -> None:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"unfog {importlib.metadata.version('unfog')}")
+        try:
+            typer.echo(f"unfog {importlib.metadata.version('unfog')}")
+        except importlib.metadata.PackageNotFoundError:
+            typer.echo("unfog, as it lies here and not installed")
         raise typer.Exit
 
 
