@@ -8,7 +8,7 @@ ARGS ?=
 UV := uv==0.13.9
 SUITED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
 
-.PHONY: help serve test style check chaos train lock clean
+.PHONY: help serve test style check fuzz chaos train lock clean
 .DEFAULT_GOAL := help
 
 # An environment that is there is asked first. Found by running, since a shim may stand for no Python at all.
@@ -48,6 +48,10 @@ check: style test ## What CI runs.
 train: ## Train a model: make train ARGS='--data pictures --out runs/mine --minutes 60'
 	$(call environment,api worker redis train)
 	@exec $(VENV)/bin/unfog train $(ARGS)
+
+fuzz: ## Ten times the hostile and odd requests of the tests, and a summary. FUZZ_CASES=10000, FUZZ_SEED=7
+	$(call environment,api worker redis train dev)
+	@FUZZ_CASES=$(or $(FUZZ_CASES),10000) exec $(VENV)/bin/python -m pytest tests/fuzz -s $(ARGS)
 
 chaos: ## Kill workers, engines, Redis and the API for a quarter of an hour; prints a table.
 	$(call environment,api worker redis train dev)

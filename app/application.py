@@ -3,9 +3,12 @@
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.encoders import jsonable_encoder
 
 from app.examples import COST, JOB, MODEL, SAMPLER, STATS
 from app.problems import SCHEMA
+from app.routes.openai import ImagesRequest
+from jobs.request import JobRequest
 
 EXAMPLES = {"JobView": JOB, "CostView": COST, "ModelView": MODEL, "SamplerView": SAMPLER, "StatsView": STATS}
 
@@ -16,7 +19,11 @@ class Application(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The description of the API."""
         described = super().openapi()
-        described["components"]["schemas"]["Problem"] = SCHEMA
+        schemas = described["components"]["schemas"]
+        schemas["Problem"] = SCHEMA
+        # Bodies are read by `app.body`, not by FastAPI, which therefore knows nothing of them.
+        for kind in (JobRequest, ImagesRequest):
+            schemas[kind.__name__] = jsonable_encoder(kind.model_json_schema(), exclude_none=True)
         for name, example in EXAMPLES.items():
-            described["components"]["schemas"][name]["examples"] = [example]
+            schemas[name]["examples"] = [example]
         return described

@@ -4,6 +4,8 @@ from collections import defaultdict
 from http import HTTPStatus
 from typing import Any
 
+from pydantic import BaseModel
+
 from app.negotiation import APNG, PNG
 from app.problems import DESCRIBED, MEDIA_TYPE, REFERENCE
 
@@ -125,6 +127,11 @@ def answer(description: str, *headers: dict[str, Any], **rest: Any) -> dict[str,
     """An answer that is no error: when it is given, and with which headers."""
     together = {name: told for each in (REQUEST_ID, *headers) for name, told in each.items()}
     return {"description": description, "headers": together, **rest}
+
+
+def reference(kind: type[BaseModel]) -> dict[str, str]:
+    """The schema of a body, by the name that generated clients give to it; `app.application` puts it there."""
+    return {"$ref": f"#/components/schemas/{kind.__name__}"}
 
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}

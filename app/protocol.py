@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import socket
 import struct
 import termios
 from http import HTTPStatus
@@ -18,6 +19,8 @@ HEAD_S = 15.0
 MAX_HEAD_BYTES = 65_536
 UNREAD_S = 60.0
 """Seconds that a caller may leave an answer without taking a byte of it."""
+UNSENT_BYTES = 131_072
+"""What the kernel keeps of an answer that its caller does not take; by itself it would keep megabytes."""
 
 
 class HeadTooLarge(Exception):
@@ -38,6 +41,9 @@ class PatientHttp(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A caller has come."""
         super().connection_made(transport)
+        with contextlib.suppress(OSError):  # a kernel that cannot has its own bound
+            own = transport.get_extra_info("socket")
+            own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -126,7 +126,7 @@ def make(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 def test_make_help_names_every_target() -> None:
     said = make("help").stdout
-    for target in ("serve", "test", "check", "lock", "clean"):
+    for target in ("serve", "test", "check", "fuzz", "lock", "clean"):
         assert f"make {target}\t" in said
 
 

@@ -41,7 +41,7 @@ COMMANDS = {
     "train": Command("unfog.commands.train", "train", ("models",)),
     "noise": Command("unfog.commands.noise", "noise", ("models",)),
     "evaluate": Command("unfog.commands.evaluate", "evaluate", ("models",)),
-    "keys": Command("unfog.commands.keys", "keys", ("jobs", "service"), group=True),
+    "keys": Command("unfog.commands.keys", "keys", ("jobs",), group=True),
     "webhooks": Command("unfog.commands.webhooks", "webhooks", ("jobs",), group=True),
 }
 
@@ -69,7 +69,10 @@ def main() -> None:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"unfog {importlib.metadata.version('unfog')}")
+        try:
+            typer.echo(f"unfog {importlib.metadata.version('unfog')}")
+        except importlib.metadata.PackageNotFoundError:
+            typer.echo("unfog, as it lies here and not installed")
         raise typer.Exit
 
 

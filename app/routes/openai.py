@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.body import read_json
 from app.dependencies import Services, ServicesDep, SubmitterDep
-from app.described import LOCATION, answer
+from app.described import LOCATION, answer, reference
 from app.links import Links
 from app.middleware.openai_errors import ERROR_SCHEMA, PATH
 from app.problems import Problem
@@ -100,7 +100,7 @@ class ImagesResponse(BaseModel):
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": ImagesRequest.model_json_schema()}},
+            "content": {"application/json": {"schema": reference(ImagesRequest)}},
         }
     },
     responses={

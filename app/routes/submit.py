@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.answers import json_answer
 from app.body import read_json
 from app.dependencies import ServicesDep, SubmitterDep
-from app.described import APPLIED, LINKS, LOCATION, PICTURE, RETRY_AFTER, answer, described
+from app.described import APPLIED, LINKS, LOCATION, PICTURE, RETRY_AFTER, answer, described, reference
 from app.examples import REQUESTS
 from app.job_answers import outcome_answer
 from app.negotiation import JSON, preferred_type, preferred_wait_s
@@ -23,7 +23,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": JobRequest.model_json_schema(), "examples": REQUESTS}},
+        "content": {"application/json": {"schema": reference(JobRequest), "examples": REQUESTS}},
     },
     "parameters": [
         {

@@ -80,7 +80,9 @@ def test_operation_ids_are_unique_and_path_parameters_are_declared(described: di
 
 
 def test_the_request_is_described_by_the_model_that_reads_it(described: dict[str, Any]) -> None:
-    body = described["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    sent = described["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert sent == {"$ref": "#/components/schemas/JobRequest"}
+    body = described["components"]["schemas"]["JobRequest"]
     assert body == jsonable_encoder(JobRequest.model_json_schema(), exclude_none=True)
     assert all("description" in field for field in body["properties"].values())
 

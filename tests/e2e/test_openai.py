@@ -16,6 +16,7 @@ from jobs.api_keys import make_key
 from service.redis_server import RedisServer, find_redis_server
 from tests.e2e.running import RunningService, running
 from tests.service.running import eventually
+from unfog import Client
 
 pytestmark = pytest.mark.e2e
 
@@ -82,6 +83,8 @@ def test_a_picture_is_the_one_that_the_same_job_draws(guarded: Guarded, client: 
     headers = {"Authorization": f"Bearer {client.api_key}", "Prefer": "wait=60", "Accept": "image/png"}
     same = httpx.post(f"{guarded.service.url}/v1/jobs", json=body, headers=headers, timeout=70).raise_for_status()
     assert png == same.content
+    with Client(guarded.service.url, api_key=client.api_key) as ours:
+        assert ours.generate(**own, class_label=name, scale=8).pngs == (png,)
 
 
 def test_several_pictures_come_in_the_answer_itself(client: openai.OpenAI) -> None:

@@ -1,7 +1,9 @@
 """`unfog keys` works on the Redis of the service here, whether it runs or not, and shows a key once."""
 
+import functools
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +19,7 @@ from service.redis_server import RedisServer
 from service.state import StateFolder
 
 Unfog = Callable[..., "subprocess.CompletedProcess[str]"]
+ROOT = Path(__file__).resolve().parent.parent.parent
 UNFOG = Path(sys.executable).with_name("unfog")
 TOKEN = re.compile(r"unfog_[0-9a-f]{12}_[A-Za-z0-9_-]{43}")
 
@@ -138,3 +141,27 @@ def test_a_redis_that_is_away_is_a_sentence(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("UNFOG_REDIS_URL is set, but no Redis can be used there")
     assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """What the image of the API has of the project: no supervisor, and no program `unfog`."""
+    for room in ("unfog", "app", "jobs", "dispatch"):
+        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "service.py").write_text("raise ImportError('not in this image')\n")
+    return tmp_path
+
+
+def test_in_the_image_of_the_api_keys_are_made_in_the_redis_that_is_named(
+    image: Path, redis: Redis, redis_url: str
+) -> None:
+    own = {name: value for name, value in os.environ.items() if not name.startswith("UNFOG_")}
+    command = [sys.executable, "-m", "unfog", "keys", "create", "alice"]
+    run = functools.partial(subprocess.run, command, cwd=image, capture_output=True, text=True, timeout=60)
+    done = run(env={**own, "PYTHONPATH": str(image), "UNFOG_REDIS_URL": redis_url})
+    assert done.returncode == 0, done.stderr
+    assert TOKEN.fullmatch(done.stdout.strip())
+    ((key, _),) = all_keys(redis)
+    assert key.name == "alice"
+    nowhere = run(env={**own, "PYTHONPATH": str(image)})
+    assert (nowhere.returncode, nowhere.stderr) == (2, "Set UNFOG_REDIS_URL to the Redis of the service.\n")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from unfog.commands.reached import settings_of_the_service
+
 if TYPE_CHECKING:
     from redis import Redis
 
@@ -99,20 +101,21 @@ def revoke(key_id: Annotated[str, typer.Argument(metavar="ID", help="As `unfog k
 def _redis() -> "Iterator[Redis]":
     from redis.exceptions import RedisError
 
-    from jobs.connection import connect
-    from service.preflight import read_settings
-    from service.problem import CannotStart
-    from service.reach import reached_redis
+    from jobs.connection import REDIS_DOWN, connect
 
-    try:
-        with reached_redis(read_settings()) as settings, connect(settings) as redis:
+    with settings_of_the_service() as settings, connect(settings) as redis:
+        try:
             yield redis
-    except CannotStart as problem:
-        typer.echo(str(problem), err=True)
-        raise typer.Exit(2) from None
-    except RedisError as error:
-        typer.echo(f"Redis did not do it: {error}", err=True)
-        raise typer.Exit(1) from None
+        except REDIS_DOWN as error:
+            typer.echo(
+                f"UNFOG_REDIS_URL is set, but no Redis can be used there ({type(error).__name__}). "
+                "Start it or correct the URL.",
+                err=True,
+            )
+            raise typer.Exit(2) from None
+        except RedisError as error:
+            typer.echo(f"Redis did not do it: {error}", err=True)
+            raise typer.Exit(1) from None
 
 
 def _seconds(text: str) -> int:

@@ -1,12 +1,13 @@
 """`unfog webhooks`: what could not be delivered, and the secrets that receivers check signatures with."""
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
+
+from unfog.commands.reached import settings_of_the_service
 
 if TYPE_CHECKING:
     from jobs.outbox import Outbox
@@ -87,36 +88,9 @@ def _asked(ask: "Callable[[Outbox], Awaitable[Answer]]") -> Answer:
         finally:
             await redis.aclose()
 
-    with _settings() as settings:
+    with settings_of_the_service() as settings:
         try:
             return asyncio.run(run(settings))
         except RedisError as error:
             typer.echo(f"Redis did not do it: {error}", err=True)
             raise typer.Exit(1) from None
-
-
-@contextlib.contextmanager
-def _settings() -> "Iterator[Settings]":
-    """Settings that name the Redis of the service: the one of UNFOG_REDIS_URL, or the one it keeps itself."""
-    from jobs.settings import SettingsError, load_settings
-
-    try:
-        settings = load_settings()
-    except SettingsError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from None
-    if "redis_url" in settings.model_fields_set:
-        yield settings
-        return
-    try:
-        from service.problem import CannotStart
-        from service.reach import reached_redis
-    except ImportError:  # an image of one process has no supervisor in it
-        typer.echo("Set UNFOG_REDIS_URL to the Redis of the service.", err=True)
-        raise typer.Exit(2) from None
-    try:
-        with reached_redis(settings) as reached:
-            yield reached
-    except CannotStart as problem:
-        typer.echo(str(problem), err=True)
-        raise typer.Exit(2) from None
