@@ -7,6 +7,7 @@ PORT ?=
 ARGS ?=
 ACCELERATOR ?= cuda
 UV := uv==0.13.9
+PIP_AUDIT := pip-audit==2.10.1
 SUITED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
 
 .PHONY: help serve test style check chaos train lock audit images test-containers clean
@@ -44,7 +45,12 @@ style: ## Style, types and the directions of imports.
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
 
-check: style test ## What CI runs.
+audit: ## Whether a package of the images has a known hole, as far as pip-audit can reach its source.
+	$(call environment,dev)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check '$(UV)'
+	@$(VENV)/bin/python requirements/audit.py $(VENV)/bin/uv tool run --quiet --from '$(PIP_AUDIT)' pip-audit
+
+check: style test audit ## What CI runs, and the audit.
 
 train: ## Train a model: make train ARGS='--data pictures --out runs/mine --minutes 60'
 	$(call environment,api worker redis train)
@@ -88,7 +94,7 @@ images: ## Build the images; ACCELERATOR=cpu for workers without NVIDIA cards, B
 
 test-containers: ## Build the images and put the composed service through its paces, with the engine of `docker info`.
 	$(call environment,api worker redis train dev)
-	@TEST_CONTAINERS=1 $(VENV)/bin/python -m pytest tests/containers -s $(ARGS)
+	@TEST_CONTAINERS=1 $(VENV)/bin/python -m pytest tests/containers --timeout 600 -s $(ARGS)
 
 clean: ## Remove what was made here, the environment and the jobs of `make serve` included.
 	rm -rf $(VENV) .unfog .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
