@@ -33,7 +33,9 @@ def verdict(packages: Sequence[dict[str, Any]]) -> str:
     """What was found, in words."""
     unknown = [package for package in packages if "skip_reason" in package]
     if len(unknown) == len(packages):
-        return f"audit: left out, pip-audit's source knows none of {len(packages)} packages; it cannot be reached here"
+        return (
+            f"audit: left out, pip-audit's source knows none of {len(packages)} packages; it cannot be reached here"
+        )
     lines = [
         f"audit: {package['name']} {package['version']} has {hole['id']}, mended in {fixed(hole)}"
         for package in packages

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.containers.engine import ROOT, Stack
+from tests.containers.engine import ROOT, Stack, readme_commands
 from tests.e2e.running import free_port
 
 
@@ -26,11 +26,11 @@ def images() -> None:
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    """`docker compose up`, with nothing left afterwards."""
+    """The service as the README starts it, with nothing left afterwards."""
     port = free_port()
     one = Stack(f"unfog-test-{port}", port)
     try:
-        one.compose("up", "--detach", "--no-build")
+        one.as_written(readme_commands("Containers")[0])
         yield one
     finally:
         one.compose("down", "--volumes", "--timeout", "2")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import time
@@ -20,6 +21,13 @@ BASE = os.environ.get("PYTHON_IMAGE", "python:3.11-slim-bookworm")
 def docker(*arguments: str, timeout_s: float = 120) -> str:
     """Run `docker`; what it printed."""
     return _run(["docker", *arguments], None, timeout_s)
+
+
+def readme_commands(heading: str) -> list[str]:
+    """The commands of a part of the README, without what is said beside them."""
+    part = (ROOT / "README.md").read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    blocks = re.findall(r"```sh\n(.*?)```", part, re.DOTALL)
+    return [line.partition("   #")[0].strip() for block in blocks for line in block.splitlines()]
 
 
 def inspected(kind: str, name: str) -> dict[str, Any]:
@@ -64,6 +72,13 @@ class Stack:
     def compose(self, *arguments: str, timeout_s: float = 240) -> str:
         """Run Compose on the project; what it printed."""
         return _run([*self.command, *arguments], self.environment, timeout_s)
+
+    def as_written(self, line: str) -> str:
+        """Run a command of the README; `up` in the background, with the images that are there."""
+        program, subcommand, *arguments = shlex.split(line.removeprefix("docker "))
+        assert program == "compose", line
+        more = ["--detach", "--no-build"] if subcommand == "up" else ["--timeout", "15"]
+        return self.compose(subcommand, *arguments, *more)
 
     def containers(self, service: str, *, stopped: bool = False) -> list[str]:
         """The ids of a service's containers."""

@@ -1,4 +1,4 @@
-"""The composed service in a real engine: up, a picture, more workers, deaths, and nothing lost. Tests run in order."""
+"""The composed service in a real engine: a picture, more workers, deaths, nothing lost. Tests run in order."""
 
 import re
 import shlex
@@ -9,24 +9,19 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.containers.engine import ROOT, Stack, docker, inspected, log_of, until
+from tests.containers.engine import ROOT, Stack, docker, inspected, log_of, readme_commands, until
 
 START_S = 150
 WORK = {"sampler": "ddim", "steps": 300, "guidance_scale": 1}
 """A second or so of a core."""
 
 
-def lines_of(heading: str) -> list[str]:
-    """The commands of a part of the README."""
-    part = (ROOT / "README.md").read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    blocks = re.findall(r"```sh\n(.*?)```", part, re.DOTALL)
-    return [line.partition("   #")[0].strip() for block in blocks for line in block.splitlines()]
-
-
-def scale(stack: Stack, workers: int) -> None:
-    """So many workers, all of them serving."""
-    stack.compose("up", "--detach", "--no-build", "--scale", f"worker-cpu={workers}")
-    until(lambda: stack.workers_ready(workers), START_S, f"{workers} workers serve")
+def two_workers(stack: Stack) -> tuple[str, str]:
+    """Two workers that serve, however many there were: their containers."""
+    stack.as_written(readme_commands("Containers")[1])
+    until(lambda: stack.workers_ready(2), START_S, "two workers serve")
+    one, other = stack.containers("worker-cpu")
+    return one, other
 
 
 def succeeded(stack: Stack, jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -40,7 +35,6 @@ def succeeded(stack: Stack, jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_the_readmes_curl_draws_a_picture(stack: Stack, tmp_path: Path) -> None:
-    assert lines_of("Containers")[0] == "docker compose up", "which the fixture has done"
     until(lambda: stack.workers_ready(1), START_S, "one worker serves")
     (curl,) = re.findall(r"^curl -sS -f .*/v1/jobs -o art.png$", (ROOT / "README.md").read_text(), re.MULTILINE)
     subprocess.run(shlex.split(curl.replace(":8000", f":{stack.port}")), cwd=tmp_path, check=True, timeout=90)
@@ -64,7 +58,8 @@ def test_nobody_has_rights_or_a_root_to_write_on(stack: Stack) -> None:
         assert host["ReadonlyRootfs"] is True
         assert host["CapDrop"] == ["ALL"]
         assert host["SecurityOpt"] == ["no-new-privileges:true"]
-        written = subprocess.run(["docker", "exec", container, "touch", "/srv/x", "/x"], capture_output=True, text=True)
+        touch = ["docker", "exec", container, "touch", "/srv/x", "/x"]
+        written = subprocess.run(touch, capture_output=True, text=True)
         assert written.returncode == 1
         assert "Read-only file system" in written.stderr
 
@@ -92,20 +87,19 @@ def test_redis_wants_its_password_and_no_command_line_has_it(stack: Stack) -> No
 
 
 def test_a_worker_killed_with_work_in_it_costs_no_job(stack: Stack) -> None:
-    scale(stack, 2)
+    one, other = two_workers(stack)
     jobs = [stack.submit(**WORK, seed=seed) for seed in range(24)]
-    one, other = stack.containers("worker-cpu")
     until(lambda: stack.held_by(one) and stack.held_by(other), 60, "both workers hold jobs")
     docker("kill", one)
     ended = succeeded(stack, jobs)
     again = [job for job in ended if job["attempt"] > 1]
     assert again, "the dead worker held some"
-    same = succeeded(stack, [stack.submit(**WORK, seed=again[0]["seed"], class_label=again[0]["images"][0]["class_label"])])
-    assert same[0]["images"][0]["sha256"] == again[0]["images"][0]["sha256"]
+    (same,) = succeeded(stack, [stack.submit(**WORK, seed=again[0]["seed"])])
+    assert same["images"][0]["sha256"] == again[0]["images"][0]["sha256"], "the same picture as without a death"
 
 
 def test_a_redis_started_again_has_every_job_and_every_result(stack: Stack) -> None:
-    scale(stack, 2)
+    two_workers(stack)
     (before,) = succeeded(stack, [stack.submit(**WORK, seed=1)])
     jobs = [stack.submit(**WORK, seed=seed) for seed in range(24)]
     until(lambda: any(stack.job(job)["status"] == "running" for job in jobs), 60, "some of them run")
@@ -115,9 +109,8 @@ def test_a_redis_started_again_has_every_job_and_every_result(stack: Stack) -> N
 
 
 def test_sigterm_drains_a_worker_and_hands_the_rest_back(stack: Stack) -> None:
-    scale(stack, 2)
+    one, other = two_workers(stack)
     jobs = [stack.submit(**{**WORK, "steps": 900}, seed=seed) for seed in range(16)]
-    one, other = stack.containers("worker-cpu")
     until(lambda: stack.held_by(one) and stack.held_by(other), 60, "both workers hold jobs")
     docker("stop", "--time", "40", one)
     assert inspected("container", one)["State"]["ExitCode"] == 0, "it ended by itself"
@@ -146,7 +139,7 @@ def test_a_job_outlives_down_and_up(stack: Stack) -> None:
 
 def test_down_with_its_volumes_leaves_nothing(stack: Stack) -> None:
     assert stack.left().split()
-    stack.compose("down", "--volumes", "--timeout", "15")
+    stack.as_written(readme_commands("Containers")[2])
     assert stack.left() == ""
 
 

@@ -38,7 +38,8 @@ class Scaler:
 
     def value(self) -> float:
         """What the formula makes of the triggers' numbers. Raises `Unreachable`."""
-        return evaluated(self._modifiers["formula"], {one["name"]: self._asked(one) for one in self._spec["triggers"]})
+        numbers = {one["name"]: self._asked(one) for one in self._spec["triggers"]}
+        return evaluated(self._modifiers["formula"], numbers)
 
     def replicas(self, now: int) -> int:
         """How many there should be, with `now` of them there. Raises `Unreachable`."""

@@ -1,4 +1,4 @@
-"""The hash-locked files of the images: the lock's versions, all that is needed and nothing else, and noted in NOTICE."""
+"""The hash-locked files of the images: the lock's versions, what is needed and no more, all noted in NOTICE."""
 
 import json
 import re
@@ -69,7 +69,8 @@ def test_what_builds_the_project_is_what_pyproject_names() -> None:
 
 
 def test_every_package_of_an_image_is_in_the_notice_with_its_licence_and_no_other_is() -> None:
-    rows = re.findall(r"^([a-z0-9-]+) {2,}(both|api|worker|worker, CUDA) {2,}(\S.*)$", (ROOT / "NOTICE").read_text(), re.M)
+    row = r"^([a-z0-9-]+) {2,}(both|api|worker|worker, CUDA) {2,}(\S.*)$"
+    rows = re.findall(row, (ROOT / "NOTICE").read_text(), re.MULTILINE)
     noted = {name: images for name, images, _ in rows}
     api, cpu, cuda = (set(pins(name)) for name in GROUPS)
     assert set(noted) == api | cpu | cuda
@@ -91,7 +92,7 @@ def test_every_package_of_an_image_is_in_the_notice_with_its_licence_and_no_othe
         ),
         (
             [{"name": "b", "skip_reason": "not there"}],
-            "audit: left out, pip-audit's source knows none of 1 packages; it cannot be reached here",
+            "audit: left out, pip-audit's source knows none of 1 packages; it is out of reach here",
         ),
     ],
     ids=["a hole", "none", "no source"],

@@ -172,4 +172,3 @@ def test_the_scaler_goes_to_the_service_that_is_there_with_the_secret_that_is_na
     assert [one["parameter"] for one in authentication["spec"]["secretTargetRef"]] == ["token"]
     deployments = {one["metadata"]["name"] for one in rendered(MANIFESTS / "base") if one["kind"] == "Deployment"}
     assert spec["scaleTargetRef"]["name"] in deployments
-
