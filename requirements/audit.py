@@ -34,7 +34,7 @@ def verdict(packages: Sequence[dict[str, Any]]) -> str:
     unknown = [package for package in packages if "skip_reason" in package]
     if len(unknown) == len(packages):
         return (
-            f"audit: left out, pip-audit's source knows none of {len(packages)} packages; it cannot be reached here"
+            f"audit: left out, pip-audit's source knows none of {len(packages)} packages; it is out of reach here"
         )
     lines = [
         f"audit: {package['name']} {package['version']} has {hole['id']}, mended in {fixed(hole)}"

@@ -66,7 +66,7 @@ class Stack:
             "COMPOSE_PROJECT_NAME": project,
             "API_PORT": str(port),
             "REDIS_USER": docker("run", "--rm", "--entrypoint", "stat", REDIS, "-c", "%u:%g", "/data").strip(),
-            "UNFOG_DRAIN_S": "3",
+            "UNFOG_DRAIN_S": "1",
         }
 
     def compose(self, *arguments: str, timeout_s: float = 240) -> str:
@@ -106,7 +106,7 @@ class Stack:
         found: dict[str, Any] = httpx.get(self.url + job["urls"]["self"], timeout=30).json()
         return found
 
-    def all_ended(self, jobs: list[dict[str, Any]], limit_s: float = 120) -> list[dict[str, Any]]:
+    def all_ended(self, jobs: list[dict[str, Any]], limit_s: float = 240) -> list[dict[str, Any]]:
         """The jobs, once all have ended."""
 
         def ended() -> list[dict[str, Any]] | None:
