@@ -106,7 +106,7 @@ class Stack:
         found: dict[str, Any] = httpx.get(self.url + job["urls"]["self"], timeout=30).json()
         return found
 
-    def all_ended(self, jobs: list[dict[str, Any]], limit_s: float = 240) -> list[dict[str, Any]]:
+    def all_ended(self, jobs: list[dict[str, Any]], limit_s: float = 400) -> list[dict[str, Any]]:
         """The jobs, once all have ended."""
 
         def ended() -> list[dict[str, Any]] | None:
