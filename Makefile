@@ -5,10 +5,12 @@
 VENV ?= .venv
 PORT ?=
 ARGS ?=
+ACCELERATOR ?= cuda
 UV := uv==0.13.9
+PIP_AUDIT := pip-audit==2.10.1
 SUITED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
 
-.PHONY: help serve test style check fuzz chaos train lock clean
+.PHONY: help serve test style check fuzz chaos train lock audit images test-containers clean
 .DEFAULT_GOAL := help
 
 # An environment that is there is asked first. Found by running, since a shim may stand for no Python at all.
@@ -26,7 +28,7 @@ define environment
 endef
 
 help: ## Say what there is.
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
 
 serve: ## Start Redis, a worker and the API; Ctrl-C stops them.
 	$(call environment,api worker redis)
@@ -43,7 +45,12 @@ style: ## Style, types and the directions of imports.
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
 
-check: style test ## What CI runs.
+audit: ## Whether a package of the images has a known hole, as far as pip-audit can reach its source.
+	$(call environment,dev)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check '$(UV)'
+	@$(VENV)/bin/python requirements/audit.py $(VENV)/bin/uv tool run --quiet --from '$(PIP_AUDIT)' pip-audit
+
+check: style test audit ## What CI runs, and the audit.
 
 train: ## Train a model: make train ARGS='--data pictures --out runs/mine --minutes 60'
 	$(call environment,api worker redis train)
@@ -57,6 +64,9 @@ chaos: ## Kill workers, engines, Redis and the API for a quarter of an hour; pri
 	$(call environment,api worker redis train dev)
 	@exec $(VENV)/bin/python -m tests.chaos $(ARGS)
 
+HASHED = $(VENV)/bin/uv pip compile --quiet --generate-hashes --no-annotate --no-header --python-version 3.11 \
+    --python-platform x86_64-manylinux_2_28 --constraint requirements.lock
+
 lock: ## Bring requirements.lock in line with pyproject.toml; ARGS=--upgrade takes newer releases.
 	$(call environment,dev)
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check '$(UV)'
@@ -65,6 +75,30 @@ lock: ## Bring requirements.lock in line with pyproject.toml; ARGS=--upgrade tak
 	@# What a build of torch for NVIDIA cards brings along is pinned by torch itself, and other builds go without.
 	@grep -Ev '^(nvidia|cuda|triton)' requirements.lock > requirements.lock.new
 	@mv requirements.lock.new requirements.lock
+	@# The packages of the images, with their hashes: the versions of the lock on the Python and libc of the images.
+	@$(VENV)/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])' \
+	    | $(HASHED) --output-file requirements/build.txt -
+	@$(HASHED) --extra api --output-file requirements/api.txt pyproject.toml
+	@$(HASHED) --extra worker --output-file requirements/worker-cuda.txt pyproject.toml
+	@sed -n 's/^torch==[^ ]*/&+cpu/p' requirements.lock > requirements/.cpu
+	@$(HASHED) --constraint requirements/.cpu --extra worker --output-file requirements/worker-cpu.txt \
+	    $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS)) \
+	    $(if $(PIP_EXTRA_INDEX_URL),--extra-index-url $(PIP_EXTRA_INDEX_URL)) pyproject.toml \
+	    || echo "requirements/worker-cpu.txt is as it was: no build of torch for CPUs within reach." \
+	            "Name an index or a folder that has one in PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS." >&2; \
+	    rm requirements/.cpu
+
+BUILD_ARGS = --build-arg REVISION=$(shell git rev-parse HEAD 2>/dev/null || echo unknown) \
+    $(foreach name,PYTHON_IMAGE PIP_INDEX_URL PIP_EXTRA_INDEX_URL,$(if $($(name)),--build-arg $(name)))
+
+images: ## Build the images; ACCELERATOR=cpu for workers without NVIDIA cards, BUILD_NETWORK=host for pip's network.
+	docker build --network $(or $(BUILD_NETWORK),default) $(BUILD_ARGS) --target api --tag unfog-api .
+	docker build --network $(or $(BUILD_NETWORK),default) $(BUILD_ARGS) --target worker \
+	    --build-arg ACCELERATOR=$(ACCELERATOR) --tag unfog-worker:latest-$(ACCELERATOR) .
+
+test-containers: ## Build the images and put the composed service through its paces, with the engine of `docker info`.
+	$(call environment,api worker redis train dev)
+	@TEST_CONTAINERS=1 $(VENV)/bin/python -m pytest tests/containers --timeout 600 -s $(ARGS)
 
 clean: ## Remove what was made here, the environment and the jobs of `make serve` included.
 	rm -rf $(VENV) .unfog .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist

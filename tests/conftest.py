@@ -8,6 +8,9 @@ from redis import Redis
 
 from service.redis_server import RedisServer, find_redis_server
 
+collect_ignore = [] if os.environ.get("TEST_CONTAINERS") else ["containers"]
+"""Containers need an engine and minutes: `make test-containers`."""
+
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:

@@ -35,10 +35,10 @@ def lock() -> dict[str, str]:
     return {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in pins}
 
 
-def needed_on(machine: dict[str, str]) -> set[str]:
+def needed_on(machine: dict[str, str], groups: tuple[str, ...] = ("", *GROUPS)) -> set[str]:
     """The names of all packages that the groups need there, themselves and through others."""
     ours = [Requirement(text) for text in metadata.requires("unfog") or []]
-    todo = [each for each in ours if _applies(each, machine, ("", *GROUPS))]
+    todo = [each for each in ours if _applies(each, machine, groups)]
     seen: set[tuple[str, frozenset[str]]] = set()
     while todo:
         requirement = todo.pop()

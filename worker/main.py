@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import FrameType
 
 import structlog
 from redis import Redis
@@ -46,6 +47,7 @@ def main(start_engine: StartEngine = EngineClient) -> int:
         print(error, file=sys.stderr)
         return EXIT_REFUSED
     configure_logging(settings.log_level, settings.log_format)
+    _leave_when_asked()
     metrics = WorkerMetrics()
     try:
         with serving(metrics, settings.worker_metrics_host, settings.worker_metrics_port):
@@ -129,8 +131,20 @@ def work(settings: Settings, redis: Redis, start_engine: StartEngine, metrics: W
     finally:
         engine.close()
         # The worker's handlers only take note, and there is nobody left who would look.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
+        _leave_when_asked()
+
+
+def _leave_when_asked() -> None:
+    """End at once at SIGTERM or SIGINT: nothing is held yet, or no longer.
+
+    The system's own way would do too, but not for the first process of a container, which it spares.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(0)
 
 
 @contextlib.contextmanager

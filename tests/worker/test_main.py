@@ -148,6 +148,14 @@ def test_a_worker_waits_for_its_redis_and_then_works(tmp_path: Path, server: Red
             assert one.stop() == 0
 
 
+def test_a_worker_that_is_asked_to_stop_while_its_engine_starts_ends_at_once(
+    tmp_path: Path, redis_url: str
+) -> None:
+    with started(tmp_path, redis_url, "tests.chaos.poisoned_worker", "tests.worker.unready_engine") as one:
+        until(lambda: one.events("unready"))
+        assert one.stop() == 0, "by a handler of its own, which the first process of a container needs"
+
+
 class Away:
     """A Redis that answers at the last of so many tries."""
 
