@@ -40,8 +40,8 @@ class FolderSource:
     """All pictures of a folder or archive, held in memory, each once an epoch in an order drawn from the seed.
 
     `pixels` uint8 (N, size, size, 3) and `labels` int64 (N,) are the pictures, class by class, in the order of
-    their names. The classes stand in the order of theirs, those in `first` before the others. With a `split`,
-    only its part is taken. Raises TrainingError, which names the file or folder, where something does not fit.
+    their names. The classes stand in the order of theirs, those of them in `first` before the others. With a
+    `split`, only its part is taken. Raises TrainingError, which names the file or folder, where something does not fit.
     """
 
     def __init__(
@@ -111,10 +111,7 @@ def _list(
             f"{folder} has one class only ({only}); add a sub-folder for another class, "
             f"or train without classes: --data {folder / only}"
         )
-    unknown = [name for name in first if name not in classes]
-    if unknown:
-        raise TrainingError(f"{folder} has no class {', '.join(unknown)}; it has {', '.join(classes) or 'none'}")
-    names = (*dict.fromkeys(first), *(name for name in classes if name not in first))
+    names = (*(name for name in dict.fromkeys(first) if name in classes), *(n for n in classes if n not in first))
     files = [(file, 0) for file in _part(loose, split)]
     for label, name in enumerate(names):
         found = _part(classes[name], split)

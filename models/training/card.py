@@ -34,7 +34,7 @@ class Facts:
     step: int
     elapsed_s: float
     device: str
-    speed: str  # whether the network was compiled
+    speed: str  # precision, and whether the network was compiled
     curve: Curve
     finished: bool
     samples: str  # how samples.png was made
@@ -62,7 +62,7 @@ def _training_lines(facts: Facts) -> list[str]:
     lines = [
         f"- Pictures: {facts.data[:-1]}{mirrored}.",
         f"- Budget: {budget}; {facts.step} updates of {s.batch} pictures in {facts.elapsed_s / 60:.1f} minutes "
-        f"on {facts.device}, {s.precision}, {facts.speed}{'' if facts.finished else '; the run is not finished'}.",
+        f"on {facts.device}, {facts.speed}{'' if facts.finished else '; the run is not finished'}.",
         *([f"- First weights: those of `{Path(s.init).name}`."] if s.init else []),
         f"- Objective: {s.prediction_type}, mean squared error{weighting}{paired}; 1000 noise steps, linear betas.",
         f"- AdamW, rate {s.learning_rate:g}, {s.warmup_steps} updates of warm-up, then "

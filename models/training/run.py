@@ -57,7 +57,7 @@ def train(
     """
     with disk_full_said(out), claimed(out) as checkpoint, stoppable() as stop, torch.random.fork_rng():
         run = Run(settings, source, out, checkpoint)
-        say(f"{run.parameters:,} parameters on {run.device_name}, {settings.precision}, {run.speed_says}.")
+        say(f"{run.parameters:,} parameters on {run.device_name}, {run.precision}, {run.speed_says}.")
         try:
             with torch.backends.cudnn.flags(benchmark=True):
                 return run.go(lambda: stop.is_set() or time.monotonic() > deadline, report)
@@ -101,6 +101,12 @@ class Run:
             return torch.cuda.get_device_name()
         return f"{torch.get_num_threads()} CPU threads ({platform.machine()})"
 
+    @property
+    def precision(self) -> str:
+        """The numbers inside the network."""
+        on_gpu = "bfloat16" if self.device.type == "cuda" else "float32"
+        return on_gpu if self.settings.precision == "auto" else self.settings.precision
+
     def _take_up(self, checkpoint: Path) -> None:
         tensors, saved = load_checkpoint(checkpoint)
         self.settings.check_resume(Settings.from_json(saved["settings"]))
@@ -131,7 +137,7 @@ class Run:
             return compiled(network, try_out)
 
     def _call(self, network: Any, x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             laid = x.contiguous(memory_format=torch.channels_last)
             out: Tensor = network(laid, t, class_labels=labels, return_dict=False)[0]
         return out
@@ -243,7 +249,7 @@ class Run:
             step=self.state.step,
             elapsed_s=self.state.elapsed_s,
             device=self.device_name,
-            speed=self.speed_says,
+            speed=f"{self.precision}, {self.speed_says}",
             curve=self.state.curve,
             finished=self.fraction() >= 1,
             samples=samples,

@@ -6,9 +6,9 @@ from typing import Any, Literal, Self
 from models.errors import TrainingError
 
 PredictionType = Literal["epsilon", "v_prediction", "sample"]
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "auto"]
 PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "auto")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Settings:
     pair_noise: bool = False
     flip: tuple[str, ...] = ()
     seed: int = 0
-    precision: Precision = "float32"
+    precision: Precision = "float32"  # auto: bfloat16 on a GPU, float32 elsewhere
     compile: bool | None = None  # None: on a GPU
     checkpoint_every_s: float = 180.0
     guidance_scale: float = 1.5
@@ -141,7 +141,7 @@ PRESETS: dict[str, Settings] = {
         warmup_steps=500,
         ema_decay=0.9995,
         flip=("all",),
-        precision="bfloat16",
+        precision="auto",
         guidance_scale=1.0,
         half_weights=True,
         license="other",
@@ -160,7 +160,7 @@ PRESETS: dict[str, Settings] = {
         prediction_type="v_prediction",
         batch=128,
         ema_decay=0.9995,
-        precision="bfloat16",
+        precision="auto",
         guidance_scale=1.0,
         half_weights=True,
     ),

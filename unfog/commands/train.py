@@ -37,6 +37,7 @@ class Precision(StrEnum):
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
+    AUTO = "auto"
 
 
 def train(
@@ -75,7 +76,7 @@ def train(
     guidance: Annotated[float | None, typer.Option(help="Guidance scale the model is served with.")] = None,
     half_weights: Annotated[bool | None, typer.Option(help="Leave the weights in float16.")] = None,
     precision: Annotated[
-        Precision | None, typer.Option(help="bfloat16 is faster where the machine has it.")
+        Precision | None, typer.Option(help="bfloat16 is faster where the machine has it; auto: on a GPU.")
     ] = None,
     compile: Annotated[
         bool | None, typer.Option(help="Compile the network: slow to start, faster then. On a GPU, if left out.")
@@ -156,7 +157,11 @@ def _pictures(
     check_size(settings.network, size)
     if data is not None:
         split = None if hold_out is None else Split(hold_out)
-        return FolderSource(data, size, settings.seed, first, split)
+        found = FolderSource(data, size, settings.seed, first, split)
+        unknown = ", ".join(name for name in first if name not in found.class_names)
+        if unknown:
+            raise TrainingError(f"--first names no class: {unknown}; there are {', '.join(found.class_names)}")
+        return found
     if first or hold_out is not None:
         raise TrainingError(
             "--first and --hold-out go with --data; the drawn cats have an order and a split already"
