@@ -116,7 +116,8 @@ class Evaluation:
         of, rate = sum(one.passes for one in missing), passes_per_s(self.model)
         self.watch.say(
             f"{len(missing)} of {len(planned) + len(table)} settings to measure, {planned[0].images} images each, "
-            f"fewer of dear ones: {of} passes through the network at about {rate:.0f} a second, {of / rate / 60:.1f} minutes."
+            f"fewer of dear ones: {of} passes through the network at about {rate:.0f} a second, "
+            f"{of / rate / 60:.1f} minutes."
         )
         done, deadline = 0, time.monotonic() + 60 * (wish.minutes or math.inf)
         for one in missing:

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from models.errors import TrainingError
 from models.pictures.source import Labels, Pixels, Places
-from models.pictures.tree import SUFFIXES, File, tree_of
+from models.pictures.tree import SUFFIXES, File, Tree, tree_of
 
 UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)  # what Pillow raises on bad files
 
@@ -41,7 +41,8 @@ class FolderSource:
 
     `pixels` uint8 (N, size, size, 3) and `labels` int64 (N,) are the pictures, class by class, in the order of
     their names. The classes stand in the order of theirs, those of them in `first` before the others. With a
-    `split`, only its part is taken. Raises TrainingError, which names the file or folder, where something does not fit.
+    `split`, only its part is taken. Raises TrainingError, which names the file or folder, where something does not
+    fit.
     """
 
     def __init__(
@@ -53,10 +54,11 @@ class FolderSource:
         split: Split | None = None,
     ) -> None:
         self.size = size
-        self._name = folder.resolve().name
         self._seed = seed
         self._split = split
-        self.class_names, files = _list(folder, first, split)
+        tree = tree_of(folder)
+        self._name = tree.name
+        self.class_names, files = _list(folder, tree, first, split)
         self.pixels = np.stack([_read(file, size) for file, _ in files])
         self.labels = np.array([label for _, label in files], np.int64)
         self._epoch, self._order = -1, np.zeros(0, np.int64)
@@ -92,10 +94,9 @@ class FolderSource:
 
 
 def _list(
-    folder: Path, first: tuple[str, ...], split: Split | None
+    folder: Path, tree: Tree, first: tuple[str, ...], split: Split | None
 ) -> tuple[tuple[str, ...], list[tuple[File, int]]]:
     """Class names in their order, and every picture with its label."""
-    tree = tree_of(folder)
     classes, loose = tree.classes, tree.loose
     if not classes and not loose:
         kinds = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))

@@ -21,8 +21,12 @@ class File:
 
 @dataclass
 class Tree:
-    """The pictures at the top, and those of each sub-folder, all in the order of their names."""
+    """The pictures at the top, and those of each sub-folder, all in the order of their names.
 
+    `name` is the folder's own, or that of the archive and the folder in it.
+    """
+
+    name: str
     loose: list[File] = field(default_factory=list)
     classes: dict[str, list[File]] = field(default_factory=dict)
 
@@ -48,7 +52,8 @@ def tree_of(place: Path) -> Tree:
 
 def _folder(folder: Path) -> Tree:
     inside = sorted(f for f in folder.iterdir() if not f.name.startswith("."))
-    return Tree(_pictures(folder), {one.name: _pictures(one) for one in inside if one.is_dir()})
+    classes = {one.name: _pictures(one) for one in inside if one.is_dir()}
+    return Tree(folder.resolve().name, _pictures(folder), classes)
 
 
 def _pictures(folder: Path) -> list[File]:
@@ -63,7 +68,7 @@ def is_picture(name: str) -> bool:
 
 def _archive(archive: Path, inside: PurePosixPath) -> Tree:
     """One pass over the archive; the pictures below `inside` stay in memory, still compressed."""
-    tree = Tree()
+    tree = Tree(str(PurePosixPath(archive.name, inside)))
     try:
         with tarfile.open(archive) as opened:
             for member in opened:
@@ -89,4 +94,4 @@ def _archive(archive: Path, inside: PurePosixPath) -> Tree:
         files.sort(key=lambda file: file.path)
     if inside.parts and not (tree.loose or tree.classes):
         raise TrainingError(f"{archive} holds no pictures in {inside}; look with tar -tf which folders it has")
-    return Tree(tree.loose, dict(sorted(tree.classes.items())))
+    return Tree(tree.name, tree.loose, dict(sorted(tree.classes.items())))
