@@ -20,7 +20,7 @@ import torch
 
 from bench.machine import describe
 from models.evaluation.classifier import TRAININGS, classifier_for
-from models.evaluation.data import EvaluationData, folder_pictures
+from models.evaluation.data import pictures_of
 from models.evaluation.draw import draw
 from models.evaluation.measures import Reference
 from models.evaluation.plan import Setting
@@ -53,7 +53,6 @@ class Trial:
 
     base: Settings
     source: FolderSource
-    data: EvaluationData
     reference: Reference
     validation: Validation
     images: int
@@ -116,15 +115,15 @@ def _arguments() -> argparse.Namespace:
 
 
 def _trial(base: Settings, asked: argparse.Namespace) -> Trial:
-    data = folder_pictures(asked.data, asked.size, asked.held_out)
+    source = FolderSource(asked.data, asked.size, base.seed)
+    data = pictures_of(source, FolderSource(asked.held_out, asked.size))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     classifier = classifier_for(data, asked.out / "evaluation", TRAININGS[asked.classifier], device)
     print(f"classifier: {classifier.accuracy:.1%} of held-out pictures named rightly", flush=True)
     held_out = data.held_out.first(HELD_OUT)
     return Trial(
         base,
-        FolderSource(asked.data, asked.size, base.seed),
-        data,
+        source,
         Reference.of(data, classifier),
         Validation.of(held_out.pixels, held_out.labels),
         asked.images,

@@ -83,17 +83,23 @@ def folder_pictures(
     if held_out is not None and hold_out is not None:
         raise EvaluationError("give either --held-out, another folder, or --hold-out, a share of the same one")
     source = FolderSource(folder, size, 0, first, None if hold_out is None else Split(hold_out))
+    if held_out is None and hold_out is None:
+        return pictures_of(source)
+    part = None if hold_out is None else Split(hold_out, "held out")
+    return pictures_of(source, FolderSource(held_out or folder, size, 0, first, part))
+
+
+def pictures_of(source: FolderSource, other: FolderSource | None = None) -> EvaluationData:
+    """As `folder_pictures`, of pictures that are read already; `other` has those kept from training."""
     if not source.class_names:
         raise EvaluationError(
-            f"{folder} has no sub-folders, so no classes; put the pictures of each class into one"
+            f"{source.name} has no sub-folders, so no classes; put the pictures of each class into one"
         )
     shuffled = _mixed(source)
-    if held_out is not None or hold_out is not None:
-        part = None if hold_out is None else Split(hold_out, "held out")
-        other = FolderSource(held_out or folder, size, 0, first, part)
+    if other is not None:
         if other.class_names != source.class_names:
             raise EvaluationError(
-                f"{held_out} has the classes {', '.join(other.class_names) or 'none'}, and {folder} has "
+                f"{other.name} has the classes {', '.join(other.class_names) or 'none'}, and {source.name} has "
                 f"{', '.join(source.class_names)}; both folders need the same sub-folders"
             )
         training, kept = shuffled, _mixed(other)
@@ -105,7 +111,7 @@ def folder_pictures(
         raise EvaluationError(
             f"{len(training)} training and {len(kept)} held-out pictures are too few: give {FEWEST} of each or more"
         )
-    return EvaluationData(source.class_names, size, training, kept, source.describe(), said)
+    return EvaluationData(source.class_names, source.size, training, kept, source.describe(), said)
 
 
 def check_fits(model: Description, data: EvaluationData) -> None:

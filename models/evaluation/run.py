@@ -176,7 +176,7 @@ class Evaluation:
             "schema": SCHEMA,
             "model": self.model.id,
             "model_fingerprint": self.model.fingerprint,
-            "class_names": self.data.class_names,
+            "class_names": list(self.data.class_names),
             "training_pictures": self.data.training_says,
             "held_out_pictures": self.data.held_out_says,
             "reference_images": len(self.data.training),

@@ -57,7 +57,7 @@ class FolderSource:
         self._seed = seed
         self._split = split
         tree = tree_of(folder)
-        self._name = tree.name
+        self.name = tree.name
         self.class_names, files = _list(folder, tree, first, split)
         self.pixels = np.stack([_read(file, size) for file, _ in files])
         self.labels = np.array([label for _, label in files], np.int64)
@@ -69,7 +69,7 @@ class FolderSource:
         split = ""
         if self._split is not None:
             split = f", the {self._split.part} part where {self._split.percent} of 100 are held out by their name"
-        return f"{len(self.labels)} pictures{classes} from the folder {self._name!r}{split} (SHA-256 {digest})."
+        return f"{len(self.labels)} pictures{classes} from the folder {self.name!r}{split} (SHA-256 {digest})."
 
     def take(self, start: int, count: int) -> tuple[Pixels, Labels]:
         chosen = self.places(start, count)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 from typer.testing import CliRunner
 
@@ -17,6 +18,7 @@ from models.evaluation.classifier import TRAININGS, Training
 from models.folder import load_model
 from models.pictures.folder import FolderSource
 from models.training.checkpoint import load_checkpoint
+from models.training.network import build_network
 from models.training.parts import cut, join
 from models.training.run import Progress, train
 from models.training.settings import PRESETS, Settings, network_of, preset
@@ -70,8 +72,6 @@ def _settings() -> Settings:
 
 
 def test_the_preset_keeps_to_fifteen_million_parameters() -> None:
-    from models.training.network import build_network
-
     for name, size, classes in (("cifar10", 32, 10), ("icons", 64, 8)):
         with torch.device("meta"):
             network = build_network(PRESETS[name].network, size, classes)
@@ -158,6 +158,26 @@ def test_the_evaluation_stands_beside_the_table_of_the_paper_and_enters_the_card
     _run("evaluate", finished, *pictures, *wish)
     assert (finished / "README.md").read_text(encoding="utf-8") == card, "a second time changes nothing"
     assert card.index("## Quality") < card.index("## Use with diffusers")
+
+
+def test_icons_are_trained_at_64_pixels_without_those_held_out_by_name(tmp_path: Path) -> None:
+    data, out = tmp_path / "icons", tmp_path / "icons-64"
+    for number in range(40):
+        file = data / ("faces", "tools")[number % 2] / f"icon_{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGBA", (64, 64), (number, 90, 200, 255)).save(file)
+    icons = ("--preset", "icons", "--network", "tiny", "--batch", "4", "--steps", "1")
+    _run(
+        "train", "--data", data, "--out", out, *icons, "--hold-out", "20", "--license", "other", "--notice", "Mine."
+    )
+    assert load_model(out).height == 64
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert "the training part where 20 of 100 are held out by their name" in card
+    assert "license: other" in card
+    assert "\nMine.\n" in card
+    cats = tmp_path / "cats-64"
+    _run("train", "--source", "cats", "--out", cats, *icons)
+    assert load_model(cats).height == 64
 
 
 def test_validation_is_zero_for_a_network_that_knows_and_the_same_for_the_same_weights(
