@@ -39,6 +39,7 @@ COMMANDS = {
     "worker": Command("unfog.commands.worker", "worker", ("worker", "jobs", "models")),
     "dispatch": Command("unfog.commands.dispatch", "dispatch", ("dispatch", "jobs")),
     "train": Command("unfog.commands.train", "train", ("models",)),
+    "parts": Command("unfog.commands.parts", "parts", ("models",), group=True),
     "noise": Command("unfog.commands.noise", "noise", ("models",)),
     "evaluate": Command("unfog.commands.evaluate", "evaluate", ("models",)),
     "keys": Command("unfog.commands.keys", "keys", ("jobs",), group=True),

@@ -8,7 +8,7 @@ import numpy as np
 from models.errors import EvaluationError
 from models.folder import Description
 from models.pictures.cats import HELD_OUT, SIZES, VERSION, cat_pixels
-from models.pictures.folder import FolderSource
+from models.pictures.folder import FolderSource, Split
 from models.pictures.source import CatSource, Labels, Pixels
 
 TRAINING_CATS = 10_000
@@ -63,38 +63,55 @@ def drawn_cats(size: int, training: int = TRAINING_CATS, held_out: int = HELD_OU
     )
 
 
-def folder_pictures(folder: Path, size: int, held_out: Path | None = None) -> EvaluationData:
-    """Pictures of a folder with a sub-folder for each class, and of a second one kept from training.
+def folder_pictures(
+    folder: Path,
+    size: int,
+    held_out: Path | None = None,
+    first: tuple[str, ...] = (),
+    hold_out: int | None = None,
+) -> EvaluationData:
+    """Pictures of a folder with a sub-folder for each class, and of others kept from training.
 
-    Without the second, a fifth of each class is set aside from the classifier; the model may have seen it.
+    The others are those of a second folder, or the part of the first one that training with the same `hold_out`
+    left out. Without either, a fifth of each class is set aside from the classifier; the model may have seen it.
+    Classes in `first` come before the others, as in the model.
 
     Raises:
         EvaluationError: no classes, other classes in the second folder, or too few pictures.
         TrainingError: a folder or picture that cannot be read; names it.
     """
-    source = FolderSource(folder, size)
+    if held_out is not None and hold_out is not None:
+        raise EvaluationError("give either --held-out, another folder, or --hold-out, a share of the same one")
+    source = FolderSource(folder, size, 0, first, None if hold_out is None else Split(hold_out))
+    if held_out is None and hold_out is None:
+        return pictures_of(source)
+    part = None if hold_out is None else Split(hold_out, "held out")
+    return pictures_of(source, FolderSource(held_out or folder, size, 0, first, part))
+
+
+def pictures_of(source: FolderSource, other: FolderSource | None = None) -> EvaluationData:
+    """As `folder_pictures`, of pictures that are read already; `other` has those kept from training."""
     if not source.class_names:
         raise EvaluationError(
-            f"{folder} has no sub-folders, so no classes; put the pictures of each class into one"
+            f"{source.name} has no sub-folders, so no classes; put the pictures of each class into one"
         )
     shuffled = _mixed(source)
-    if held_out is None:
-        training, kept = _split(shuffled)
-        said = "A fifth of the same folder, kept from the classifier; the model may have been trained on it."
-    else:
-        other = FolderSource(held_out, size)
+    if other is not None:
         if other.class_names != source.class_names:
             raise EvaluationError(
-                f"{held_out} has the classes {', '.join(other.class_names) or 'none'}, and {folder} has "
+                f"{other.name} has the classes {', '.join(other.class_names) or 'none'}, and {source.name} has "
                 f"{', '.join(source.class_names)}; both folders need the same sub-folders"
             )
         training, kept = shuffled, _mixed(other)
         said = f"{other.describe()} Never shown to the classifier."
+    else:
+        training, kept = _split(shuffled)
+        said = "A fifth of the same folder, kept from the classifier; the model may have been trained on it."
     if len(training) < FEWEST or len(kept) < FEWEST:
         raise EvaluationError(
             f"{len(training)} training and {len(kept)} held-out pictures are too few: give {FEWEST} of each or more"
         )
-    return EvaluationData(source.class_names, size, training, kept, source.describe(), said)
+    return EvaluationData(source.class_names, source.size, training, kept, source.describe(), said)
 
 
 def check_fits(model: Description, data: EvaluationData) -> None:

@@ -72,7 +72,9 @@ class Reference:
         return figures, errors
 
     def _figures(self, seen: Measured) -> Figures:
-        precision, recall = precision_recall(self.features[: len(seen.features)], seen.features)
+        precision, recall = precision_recall(
+            self.features[: len(seen.features)], seen.features, device=self.classifier.device
+        )
         usual = self.held_out.nearest.distance
         distance = seen.nearest.distance
         return {
@@ -102,5 +104,5 @@ def _measured(pictures: Pictures, data: EvaluationData, classifier: Classifier) 
         pictures.labels,
         features,
         labels == pictures.labels,
-        nearest_pictures(pictures.pixels, data.training.pixels),
+        nearest_pictures(pictures.pixels, data.training.pixels, classifier.device),
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from models.evaluation.data import Pictures
 from models.evaluation.measures import Measured, Reference
 from models.folder import Description, Model
 from models.generate import generate, to_uint8
@@ -25,6 +26,18 @@ MARGIN = 64  # pixels beside and above a strip, for its captions
 def save_grid(path: Path, pixels: Pixels) -> None:
     """The first GRID_SEEDS pictures, uint8 (N, H, W, 3), eight in a row, in the order of their seeds."""
     _save(path, grid(pixels[:GRID_SEEDS], columns=8, scale=3))
+
+
+def each_class(classes: int) -> int:
+    """How many pictures of each class are shown: eight, fewer where there are many classes."""
+    return max(1, min(8, 128 // classes))
+
+
+def save_classes(path: Path, pictures: Pictures, classes: int) -> None:
+    """A row for each class, in the model's order, of its first pictures by seed, none left out."""
+    each = each_class(classes)
+    rows = [pictures.pixels[pictures.labels == label][:each] for label in range(classes)]
+    _save(path, grid(np.concatenate(rows), columns=each, scale=3))
 
 
 def save_pairs(path: Path, pixels: Pixels, seen: Measured, reference: Reference) -> None:

@@ -1,10 +1,11 @@
 """Which samplers, steps and guidance are measured, on how many pictures, and what that costs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from models.errors import EvaluationError, InvalidSampling
 from models.folder import Description
+from models.noise_schedule import VarianceType
 from models.samplers import SAMPLERS, compile_table
 
 # Measured where nothing else is asked for. The last ones cost too much to ask twice, so guidance goes without.
@@ -24,7 +25,8 @@ IMAGES = 512
 class Wish:
     """What was asked for; None means the choice of this module.
 
-    `images` is the most for one setting. `minutes` bounds the generation of all of them together.
+    `images` is the most for one setting. `minutes` bounds the generation of all of them together. `ddim_paper` adds
+    the settings of that paper's table.
     """
 
     samplers: tuple[str, ...] | None = None
@@ -32,6 +34,7 @@ class Wish:
     guidance: tuple[float, ...] | None = None
     images: int = IMAGES
     minutes: float | None = None
+    ddim_paper: bool = False
 
     def __post_init__(self) -> None:
         if self.images < FEWEST_IMAGES:
@@ -42,12 +45,15 @@ class Wish:
 
 @dataclass(frozen=True)
 class Setting:
-    """One row of the result. `evaluations` are those of one image; guidance doubles what each one costs."""
+    """One row of the result. `evaluations` are those of one image; guidance doubles what each one costs. `variance`
+    None is the model's own."""
 
     sampler: str
     steps: int
     guidance_scale: float
     evaluations: int
+    eta: float = 0.0
+    variance: VarianceType | None = None
 
     @property
     def passes(self) -> int:
@@ -56,7 +62,8 @@ class Setting:
 
     @property
     def key(self) -> str:
-        return f"{self.sampler} {self.steps} {self.guidance_scale:g}"
+        plain = f"{self.sampler} {self.steps} {self.guidance_scale:g}"
+        return plain + (f" eta {self.eta:g}" if self.eta else "") + (f" {self.variance}" if self.variance else "")
 
 
 @dataclass(frozen=True)
@@ -111,12 +118,15 @@ def plan(settings: Sequence[Setting], images: int, classes: int = 1) -> list[Pla
     return [Planned(setting, count) for setting, count in zip(settings, even, strict=True)]
 
 
-def images_within(settings: Sequence[Setting], most: int, passes: float) -> int:
-    """The largest number of images up to `most` whose plan takes at most `passes`; FEWEST_IMAGES at least."""
+def images_within(
+    settings: Sequence[Setting], most: int, passes: float, also: Callable[[int], list[Planned]] = lambda images: []
+) -> int:
+    """The largest number of images up to `most` whose plan, and what `also` adds to it, takes at most `passes`;
+    FEWEST_IMAGES at least."""
     low, high = FEWEST_IMAGES, most
     while low < high:
         middle = (low + high + 1) // 2
-        if sum(p.passes for p in plan(settings, middle)) <= passes:
+        if sum(p.passes for p in [*plan(settings, middle), *also(middle)]) <= passes:
             low = middle
         else:
             high = middle - 1

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from models.evaluation.ddim_paper import markdown_table
 from models.evaluation.measures import MEASURES
 from models.evaluation.plot import save_plot
 from models.evaluation.store import Row, write_json
@@ -26,6 +27,42 @@ def write_report(out: Path, quality: Quality) -> None:
     write_json(out / "quality.json", quality)
     replace_file(out / "quality.md", lambda part: part.write_text(markdown(quality), encoding="utf-8"))
     save_plot(out / "quality.png", quality)
+    add_to_card(out / "README.md", quality)
+
+
+def add_to_card(card: Path, quality: Quality) -> None:
+    """Put a section on quality into the card of the model that was measured, before its code, or in place of the
+    section that is there. Where there is no card beside the results, nothing is done."""
+    about, rows = quality["measured"], quality["settings"]
+    try:
+        text = card.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return
+    if f"`{about['model_fingerprint']}`" not in text:
+        return  # the card of something else
+    default, floor, right = rows[0], about["floor"][0], about["classifier"]["held_out_accuracy"]
+    lines = [
+        "## Quality",
+        "",
+        f"Fréchet distance in the features of a classifier of these classes ({right:.1%} right on held-out "
+        f"pictures), {default['images']} images: {default['frechet']:.3g} ± "
+        f"{default['standard_error']['frechet']:.1g} for {default['sampler']} with {default['steps']} steps; as "
+        f"many held-out pictures have {floor['frechet']:.3g}. It is not the FID of papers. By sampler and steps: "
+        "`quality.md`, `quality.json`.",
+        "",
+        f"![Samples of each class, a class a row: {', '.join(about['class_names'])}; none left out](classes.png)",
+        "",
+        "![The samples nearest to training pictures, above those pictures; below, held-out pictures](pairs.png)",
+        "",
+    ]
+    before, found, after = text.partition("## Quality\n")
+    if found:
+        after = after[after.find("\n## ") + 1 :] if "\n## " in after else ""
+    else:
+        before, found, after = text.partition("## Use with diffusers\n")
+        after = found + after
+    whole = before + "\n".join(lines) + "\n" + after
+    replace_file(card, lambda part: part.write_text(whole.rstrip("\n") + "\n", encoding="utf-8"))
 
 
 def markdown(quality: Quality) -> str:
@@ -45,7 +82,8 @@ def markdown(quality: Quality) -> str:
         f"pictures; {about['features']} features.",
         f"- Precision and recall: {about['neighbours']} neighbours.",
         f"- Seeds from 0 on, classes in turn, batches of {machine['batch']} on {machine['device']} "
-        f"({machine['processor']}, {machine['threads']} threads), torch {machine['torch']}.",
+        f"({machine['processor']}, {machine['threads']} threads, {machine['precision']}), "
+        f"torch {machine['torch']}.",
         f"- FID: {_fid_line(about['fid'])}",
         "",
         f"± is one standard error. A row marked * has fewer than {about['images']} images, since it is dear; "
@@ -61,8 +99,10 @@ def markdown(quality: Quality) -> str:
         "",
         "![Fréchet distance by evaluations](quality.png)",
         "",
+        *([*markdown_table(quality["ddim_paper"]), ""] if quality.get("ddim_paper") else []),
         "`grid.png`: seeds 0 to 63 of the model's default setting (bold above), none left out. `pairs.png`: the "
-        "samples nearest to training pictures, above those pictures; below, the same for held-out pictures.",
+        "samples nearest to training pictures, above those pictures; below, the same for held-out pictures. "
+        "`classes.png`: the first seeds of each class, a class a row, none left out.",
         "",
     ]
     return "\n".join(lines)

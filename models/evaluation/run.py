@@ -14,12 +14,13 @@ import torch
 from models.errors import EvaluationError
 from models.evaluation.classifier import Classifier, Training, classifier_for
 from models.evaluation.data import EvaluationData, check_classes, check_fits
-from models.evaluation.draw import BATCH, draw, passes_per_s
+from models.evaluation.ddim_paper import beside_paper, paper_plan
+from models.evaluation.draw import batch_of, device_of, draw, passes_per_s
 from models.evaluation.inception import NOT_ASKED, fid, load_metric
 from models.evaluation.measures import Reference
 from models.evaluation.neighbours import NEIGHBOURS
-from models.evaluation.pictures import GRID_SEEDS, save_grid, save_pairs
-from models.evaluation.plan import Planned, Setting, Wish, default_setting, images_within, plan, settings_for
+from models.evaluation.pictures import GRID_SEEDS, each_class, save_classes, save_grid, save_pairs
+from models.evaluation.plan import Planned, Setting, Wish, images_within, plan, settings_for
 from models.evaluation.report import SCHEMA, Quality, write_report
 from models.evaluation.store import Row, Store
 from models.folder import Model
@@ -50,7 +51,7 @@ class Evaluation:
         check_classes(model)
         check_fits(model, data)
         self.model, self.data, self.out, self.watch = model, data, out, watch or Watch()
-        self.device = next(model.network.parameters()).device.type
+        self.device = device_of(model)
         self.classifier = self._classifier(training)
         self.reference = Reference.of(data, self.classifier)
         about = {"model": model.fingerprint, "classifier": self.classifier.fingerprint, "schema": SCHEMA}
@@ -75,15 +76,23 @@ class Evaluation:
             EvaluationError, InvalidSampling: the model cannot do what is wished.
         """
         settings = settings_for(self.model, wish)
-        planned = plan(settings, self._images(wish, settings), len(self.model.class_names))
-        self._make_rows(planned, wish)
+        images = self._images(wish, settings)
+        planned = plan(settings, images, len(self.model.class_names))
+        table = self._table(images) if wish.ddim_paper else []
+        self._make_rows(planned, table, wish)
         floors = {images: self._floor(images) for images in sorted({one.images for one in planned}, reverse=True)}
         quality: Quality = {
             "measured": self._measured(planned[0], floors, inception),
             "settings": self._rows(planned, floors),
         }
+        if table:
+            rows = [row for row in map(self.store.row, table) if row is not None]
+            quality["ddim_paper"] = beside_paper(self.model, rows, self._floor(table[0].images)["frechet"])
         write_report(self.out, quality)
         return quality
+
+    def _table(self, images: int) -> list[Planned]:
+        return paper_plan(self.model, images, len(self.model.class_names))
 
     def _images(self, wish: Wish, settings: Sequence[Setting]) -> int:
         """Images of a setting that is not too dear: as many as wished for, or as the minutes allow.
@@ -95,33 +104,36 @@ class Evaluation:
         if images is None:
             images = wish.images
             if wish.minutes is not None:
-                images = images_within(settings, wish.images, wish.minutes * 60 * passes_per_s(self.model))
+                also = self._table if wish.ddim_paper else lambda images: []
+                images = images_within(settings, wish.images, wish.minutes * 60 * passes_per_s(self.model), also)
             self.store.keep_images(name, images)
         return images
 
-    def _make_rows(self, planned: Sequence[Planned], wish: Wish) -> None:
-        missing = [one for one in planned if self.store.row(one) is None]
+    def _make_rows(self, planned: Sequence[Planned], table: Sequence[Planned], wish: Wish) -> None:
+        missing = [one for one in (*planned, *table) if self.store.row(one) is None]
         if not missing:
             return
         of, rate = sum(one.passes for one in missing), passes_per_s(self.model)
         self.watch.say(
-            f"{len(missing)} of {len(planned)} settings to measure, {planned[0].images} images each, fewer of dear "
-            f"ones: {of} passes through the network at about {rate:.0f} a second, {of / rate / 60:.1f} minutes."
+            f"{len(missing)} of {len(planned) + len(table)} settings to measure, {planned[0].images} images each, "
+            f"fewer of dear ones: {of} passes through the network at about {rate:.0f} a second, "
+            f"{of / rate / 60:.1f} minutes."
         )
         done, deadline = 0, time.monotonic() + 60 * (wish.minutes or math.inf)
         for one in missing:
             if done and time.monotonic() > deadline:
                 self.watch.say("The minutes are over; the same command goes on with the settings that are left.")
                 return
-            row = self._row(one, done, of)
+            row = self._row(one, done, of, one is planned[0])
             self.store.keep_row(one, row)
             self.watch.say(_said(row))
             done += one.passes
 
-    def _row(self, planned: Planned, before: int, of: int) -> Row:
-        """Figures of one setting. The model's default also leaves its grid and its nearest pairs."""
-        setting, is_default = planned.setting, planned.setting == default_setting(self.model)
-        count = max(planned.images, GRID_SEEDS) if is_default else planned.images
+    def _row(self, planned: Planned, before: int, of: int, is_default: bool) -> Row:
+        """Figures of one setting. The model's default also leaves its grids and its nearest pairs."""
+        setting, classes = planned.setting, len(self.model.class_names)
+        shown = max(GRID_SEEDS, classes * each_class(classes))
+        count = max(planned.images, shown) if is_default else planned.images
         started = time.monotonic()
         pictures = draw(self.model, setting, count, lambda n: self.watch.count(before + n, of, setting.key))
         seconds = time.monotonic() - started
@@ -129,6 +141,7 @@ class Evaluation:
         seen = self.reference.look_at(measured)
         if is_default:
             save_grid(self.out / "grid.png", pictures.pixels)
+            save_classes(self.out / "classes.png", pictures, classes)
             save_pairs(self.out / "pairs.png", measured.pixels, seen, self.reference)
         figures, errors = self.reference.figures(seen)
         return {
@@ -163,6 +176,7 @@ class Evaluation:
             "schema": SCHEMA,
             "model": self.model.id,
             "model_fingerprint": self.model.fingerprint,
+            "class_names": list(self.data.class_names),
             "training_pictures": self.data.training_says,
             "held_out_pictures": self.data.held_out_says,
             "reference_images": len(self.data.training),
@@ -178,10 +192,11 @@ class Evaluation:
             "fid": self._fid(default, inception),
             "machine": {
                 "device": self.device,
-                "processor": platform.machine(),
+                "processor": torch.cuda.get_device_name() if self.device == "cuda" else platform.machine(),
                 "threads": torch.get_num_threads(),
                 "torch": torch.__version__,
-                "batch": BATCH,
+                "batch": batch_of(self.model),
+                "precision": str(next(self.model.network.parameters()).dtype).removeprefix("torch."),
             },
         }
 

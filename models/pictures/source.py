@@ -10,6 +10,7 @@ from models.pictures.cats import HELD_OUT, VERSION, cat_pixels
 
 Pixels = NDArray[np.uint8]  # (N, size, size, 3)
 Labels = NDArray[np.int64]  # (N,)
+Places = NDArray[np.int64]  # (N,), where pictures stand among those that are held in memory
 
 
 class PictureSource(Protocol):

@@ -34,6 +34,7 @@ class Facts:
     step: int
     elapsed_s: float
     device: str
+    speed: str  # precision, and whether the network was compiled
     curve: Curve
     finished: bool
     samples: str  # how samples.png was made
@@ -56,12 +57,14 @@ def _training_lines(facts: Facts) -> list[str]:
     s = facts.settings
     budget = f"{s.minutes:g} minutes" if s.minutes is not None else f"{s.steps} updates"
     weighting = f", min-SNR weighting with gamma {s.min_snr_gamma:g}" if s.min_snr_gamma is not None else ""
+    paired = ", noise assigned to pictures within a batch" if s.pair_noise else ""
+    mirrored = f"; mirrored at random: {', '.join(s.flip)}" if s.flip else ""
     lines = [
-        f"- Pictures: {facts.data}",
+        f"- Pictures: {facts.data[:-1]}{mirrored}.",
         f"- Budget: {budget}; {facts.step} updates of {s.batch} pictures in {facts.elapsed_s / 60:.1f} minutes "
-        f"on {facts.device}, {s.precision}{'' if facts.finished else '; the run is not finished'}.",
+        f"on {facts.device}, {facts.speed}{'' if facts.finished else '; the run is not finished'}.",
         *([f"- First weights: those of `{Path(s.init).name}`."] if s.init else []),
-        f"- Objective: {s.prediction_type}, mean squared error{weighting}; 1000 noise steps, linear betas.",
+        f"- Objective: {s.prediction_type}, mean squared error{weighting}{paired}; 1000 noise steps, linear betas.",
         f"- AdamW, rate {s.learning_rate:g}, {s.warmup_steps} updates of warm-up, then "
         f"{'constant' if s.constant_rate else 'half a cosine to 0'}; gradient norm at most {s.clip_norm:g}; "
         f"weights averaged with decay {s.ema_decay:g}; seed {s.seed}.",
@@ -79,7 +82,8 @@ def write_card(facts: Facts, fingerprint: str) -> str:
     network = facts.settings.network
     lines = [
         "---",
-        "license: apache-2.0",
+        f"license: {facts.settings.license}",
+        *(["license_name: research-use"] if facts.settings.license == "other" else []),
         "library_name: diffusers",
         "pipeline_tag: unconditional-image-generation",
         "tags: [diffusion, ddpm, unfog]",
@@ -90,6 +94,7 @@ def write_card(facts: Facts, fingerprint: str) -> str:
         f"A diffusion model for pictures of {facts.size} × {facts.size} pixels"
         + (f" in {len(facts.class_names)} classes." if facts.class_names else "."),
         "",
+        *([facts.settings.notice, ""] if facts.settings.notice else []),
         f"- Network: diffusers UNet2DModel, channels {'-'.join(map(str, network.channels))}, "
         f"{network.layers} layer(s) a block, {facts.parameters:,} parameters.",
         *_training_lines(facts),

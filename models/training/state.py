@@ -56,10 +56,14 @@ class RunState:
             shadow.copy_(tensors[f"ema.{k}"])
         self.ema.optimization_step = state["ema_step"]
         moments: dict[int, dict[str, Tensor]] = {}
+        parameters = list(self.network.parameters())
         for name, tensor in tensors.items():
             if name.startswith("optimizer."):
                 _, index, key = name.split(".")
-                moments.setdefault(int(index), {})[key] = tensor
+                one = parameters[int(index)]
+                # The fused update wants the moments to lie in memory as their parameter does.
+                laid = torch.empty_like(one).copy_(tensor) if tensor.shape == one.shape else tensor
+                moments.setdefault(int(index), {})[key] = laid
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         self.step, self.elapsed_s = state["step"], state["elapsed_s"]

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import models.evaluation.run as run_module
 from models.errors import EvaluationError
-from models.evaluation.classifier import Training, classifier_for
+from models.evaluation.classifier import TRAININGS, Training, classifier_for
 from models.evaluation.data import EvaluationData, check_fits, drawn_cats, folder_pictures
 from models.evaluation.inception import load_metric
 from models.evaluation.measures import MEASURES
@@ -75,8 +75,8 @@ def test_quality_json_holds_every_setting_and_what_it_stands_beside(
     assert json.loads((out / "quality.json").read_text()) == quality
     about = quality["measured"]
     assert about.keys() == {
-        "schema", "model", "model_fingerprint", "training_pictures", "held_out_pictures", "reference_images",
-        "images", "features", "neighbours", "classifier", "floor", "fid", "machine",
+        "schema", "model", "model_fingerprint", "class_names", "training_pictures", "held_out_pictures",
+        "reference_images", "images", "features", "neighbours", "classifier", "floor", "fid", "machine",
     }  # fmt: skip
     assert (about["schema"], about["model"], about["images"], about["reference_images"]) == (1, "small", 15, 72)
     assert about["model_fingerprint"] == model.fingerprint
@@ -88,7 +88,8 @@ def test_quality_json_holds_every_setting_and_what_it_stands_beside(
     assert [row["default"] for row in quality["settings"]] == [True, False, False, False, False]
     for row in quality["settings"]:
         assert row.keys() == {
-            "sampler", "steps", "evaluations", "guidance_scale", "images", *MEASURES, "frechet_excess",
+            "sampler", "steps", "evaluations", "guidance_scale", "eta", "variance", "images", *MEASURES,
+            "frechet_excess",
             "seconds_per_image", "standard_error", "comparable", "default",
         }  # fmt: skip
         assert row["standard_error"].keys() == set(MEASURES)
@@ -273,7 +274,7 @@ def test_the_command_says_what_is_wrong_in_one_line(model: Model, arguments: lis
 
 
 def test_the_command_measures_a_folder(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.evaluation.classifier.Training", lambda: TRAINING)
+    monkeypatch.setitem(TRAININGS, "small", TRAINING)
     data = _fill(tmp_path / "pictures", 15)
     arguments = ["--data", str(data), "--samplers", "ddim", "--steps", "1", "--guidance", "1", "--images", "8"]
     out = tmp_path / "out"

@@ -1,5 +1,6 @@
 """`unfog evaluate`: how good a model's pictures are, by sampler and number of steps."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,12 +11,22 @@ if TYPE_CHECKING:
     from models.folder import Model
 
 
+class Features(StrEnum):
+    """The classifier whose features are compared."""
+
+    SMALL = "small"
+    LARGE = "large"
+
+
 def evaluate(
     model: Annotated[Path, typer.Argument(help="Folder of the model.")],
     data: Annotated[
-        Path | None, typer.Option(help="Folder of its training pictures; a sub-folder is a class.")
+        Path | None, typer.Option(help="Folder or archive of its training pictures; a sub-folder is a class.")
     ] = None,
     held_out: Annotated[Path | None, typer.Option(help="Folder of pictures it was not trained on.")] = None,
+    hold_out: Annotated[
+        int | None, typer.Option(help="The --hold-out of its training, in place of a second folder.")
+    ] = None,
     source: Annotated[str | None, typer.Option(help="Drawn pictures in place of folders: cats.")] = None,
     samplers: Annotated[str | None, typer.Option(help="Samplers, with commas. All, if left out.")] = None,
     steps: Annotated[str | None, typer.Option(help="Step counts, with commas; every sampler at each.")] = None,
@@ -24,6 +35,12 @@ def evaluate(
     ] = None,
     images: Annotated[int, typer.Option(help="Most images for one setting.")] = 512,
     minutes: Annotated[float | None, typer.Option(help="Take only as many images as fit into this time.")] = None,
+    classifier: Annotated[Features, typer.Option(help="small, or large: for photographs, and a GPU.")] = (
+        Features.SMALL
+    ),
+    ddim_paper: Annotated[
+        bool, typer.Option("--ddim-paper", help="Also the settings of the DDIM paper's CIFAR-10 table.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for the results. The model's, if left out.")] = None,
     inception: Annotated[Path | None, typer.Option(help="Inception's weights as safetensors, for FID too.")] = None,
     strip: Annotated[
@@ -48,8 +65,10 @@ def evaluate(
                     "guidance": _split(guidance, float, "--guidance"),
                     "images": images,
                     "minutes": minutes,
+                    "ddim_paper": ddim_paper,
                 }
-                _measure(loaded, folder, wish, (data, held_out, source), inception, bar)
+                where = (data, held_out, hold_out, source)
+                _measure(loaded, folder, wish, where, classifier.value, inception, bar)
     except ModelError as error:
         typer.echo(f"unfog evaluate: {error}", err=True)
         raise typer.Exit(1) from error
@@ -69,7 +88,9 @@ def _load(folder: Path) -> "Model":
 
     from models.folder import load_model
 
-    return load_model(folder, device="cuda" if torch.cuda.is_available() else "cpu")
+    if torch.cuda.is_available():
+        return load_model(folder, device="cuda", dtype=torch.float16)  # as the service does
+    return load_model(folder)
 
 
 def _split(text: str | None, kind: type, option: str) -> tuple[Any, ...] | None:
@@ -84,33 +105,47 @@ def _split(text: str | None, kind: type, option: str) -> tuple[Any, ...] | None:
         raise EvaluationError(f"{option} takes numbers with commas between, not {text!r}") from error
 
 
-def _pictures(model: "Model", data: Path | None, held_out: Path | None, source: str | None) -> "EvaluationData":
+def _pictures(
+    model: "Model", data: Path | None, held_out: Path | None, hold_out: int | None, source: str | None
+) -> "EvaluationData":
     from models.errors import EvaluationError
     from models.evaluation.data import drawn_cats, folder_pictures
 
     if (data is None) == (source is None):
         raise EvaluationError("give either --data FOLDER, the pictures the model was trained on, or --source cats")
     if data is not None:
-        return folder_pictures(data, model.height, held_out)
+        return folder_pictures(data, model.height, held_out, model.class_names, hold_out)
     if source != "cats":
         raise EvaluationError(f"there is no source {source!r}; the one there is: --source cats")
-    if held_out is not None:
-        raise EvaluationError("--held-out goes with --data; the drawn cats have held-out pictures of their own")
+    if held_out is not None or hold_out is not None:
+        raise EvaluationError(
+            "--held-out and --hold-out go with --data; the drawn cats have held-out pictures of their own"
+        )
     return drawn_cats(model.height)
 
 
 def _measure(
-    model: "Model", out: Path, wish: dict[str, Any], where: tuple[Any, ...], inception: Path | None, bar: "_Bar"
+    model: "Model",
+    out: Path,
+    wish: dict[str, Any],
+    where: tuple[Any, ...],
+    classifier: str,
+    inception: Path | None,
+    bar: "_Bar",
 ) -> None:
+    from models.evaluation.classifier import TRAININGS
     from models.evaluation.data import check_classes
     from models.evaluation.plan import Wish
     from models.evaluation.run import Evaluation, Watch
 
     wished = Wish(**wish)
     check_classes(model)
-    quality = Evaluation(model, _pictures(model, *where), out, Watch(bar.say, bar.count)).measure(wished, inception)
+    watch = Watch(bar.say, bar.count)
+    evaluation = Evaluation(model, _pictures(model, *where), out, watch, TRAININGS[classifier])
+    quality = evaluation.measure(wished, inception)
     bar.say(
-        f"{len(quality['settings'])} settings: {out / 'quality.md'}, quality.json, quality.png, grid.png, pairs.png"
+        f"{len(quality['settings'])} settings: {out / 'quality.md'}, quality.json, quality.png, grid.png, "
+        "classes.png, pairs.png"
     )
 
 

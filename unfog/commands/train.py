@@ -1,5 +1,6 @@
 """`unfog train`: from a folder of pictures to a model that can be served."""
 
+import math
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +19,8 @@ class Preset(StrEnum):
 
     TINY = "tiny"
     SMALL = "small"
+    CIFAR10 = "cifar10"
+    ICONS = "icons"
     PAPER = "paper"
 
 
@@ -34,41 +37,61 @@ class Precision(StrEnum):
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
+    AUTO = "auto"
 
 
 def train(
     out: Annotated[Path, typer.Option(help="Folder for the model. Goes on from a checkpoint in it.")],
-    data: Annotated[Path | None, typer.Option(help="Folder of pictures; a sub-folder is a class.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of pictures, or tar archive; a sub-folder is a class.")
+    ] = None,
     source: Annotated[str | None, typer.Option(help="Drawn pictures in place of a folder: cats.")] = None,
     preset: Annotated[
-        Preset, typer.Option(help="tiny: seconds. small: hours on a CPU. paper: a GPU.")
+        Preset, typer.Option(help="tiny: seconds. small: hours on a CPU. cifar10, icons, paper: a GPU.")
     ] = Preset.SMALL,
+    network: Annotated[Preset | None, typer.Option(help="Network of another preset, to rehearse this one.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Budget in minutes of training.")] = None,
     steps: Annotated[int | None, typer.Option(help="Budget in updates of the weights.")] = None,
+    piece: Annotated[
+        float | None, typer.Option(help="Stop this call after so many minutes; the same command goes on.")
+    ] = None,
     init: Annotated[Path | None, typer.Option(help="A trained model of this shape to start from.")] = None,
-    size: Annotated[int, typer.Option(help="Height and width of the pictures, in pixels.")] = 32,
+    size: Annotated[int | None, typer.Option(help="Height and width of the pictures, in pixels.")] = None,
+    first: Annotated[str | None, typer.Option(help="Classes that come before the others, with commas.")] = None,
+    hold_out: Annotated[
+        int | None, typer.Option(help="Leave out so many of 100 pictures, by the hash of their name.")
+    ] = None,
     batch: Annotated[int | None, typer.Option(help="Pictures in one update.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Of AdamW, at its highest.")] = None,
-    prediction_type: Annotated[Prediction, typer.Option(help="What the network predicts.")] = Prediction.EPSILON,
+    prediction_type: Annotated[Prediction | None, typer.Option(help="What the network predicts.")] = None,
     min_snr: Annotated[float | None, typer.Option(help="Gamma of min-SNR weighting; 5 is usual.")] = None,
+    pair_noise: Annotated[
+        bool | None, typer.Option(help="Assign the noise of a batch to the pictures next to it.")
+    ] = None,
     label_dropout: Annotated[float | None, typer.Option(help="Share of labels replaced by no class.")] = None,
     flip: Annotated[
-        str, typer.Option(help="Classes to mirror at random: all, none, or names with commas.")
-    ] = "none",
+        str | None, typer.Option(help="Classes to mirror at random: all, none, or names with commas.")
+    ] = None,
     ema_decay: Annotated[float | None, typer.Option(help="Decay of the averaged weights.")] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance scale the model is served with.")] = None,
     half_weights: Annotated[bool | None, typer.Option(help="Leave the weights in float16.")] = None,
-    precision: Annotated[Precision, typer.Option(help="bfloat16 is faster where the machine has it.")] = (
-        Precision.FLOAT32
-    ),
-    compile: Annotated[bool, typer.Option(help="Compile the network: slow to start, faster then.")] = False,
+    precision: Annotated[
+        Precision | None, typer.Option(help="bfloat16 is faster where the machine has it; auto: on a GPU.")
+    ] = None,
+    compile: Annotated[
+        bool | None, typer.Option(help="Compile the network: slow to start, faster then. On a GPU, if left out.")
+    ] = None,
+    licence: Annotated[str | None, typer.Option("--license", help="Licence on the card, as hubs name it.")] = None,
+    notice: Annotated[str | None, typer.Option(help="What the card says of the right to use the model.")] = None,
     checkpoint_s: Annotated[float, typer.Option(help="Seconds between two checkpoints.")] = 180.0,
     seed: Annotated[int, typer.Option(help="Of the first weights, the order and the noise.")] = 0,
 ) -> None:
     """Train a diffusion model on pictures; end with a folder that can be served."""
+    deadline = math.inf if piece is None else time.monotonic() + 60 * piece
     try:
         from models.errors import TrainingError
         from models.training.run import train as run_training
+        from models.training.settings import SIZES, network_of
         from models.training.settings import preset as preset_settings
     except ModuleNotFoundError as error:
         typer.echo(
@@ -80,16 +103,20 @@ def train(
         "minutes": minutes,
         "batch": batch,
         "learning_rate": learning_rate,
-        "prediction_type": prediction_type.value,
+        "prediction_type": prediction_type,
         "init": None if init is None else str(init),
         "min_snr_gamma": min_snr,
+        "pair_noise": pair_noise,
         "label_dropout": label_dropout,
-        "flip": () if flip == "none" else tuple(name.strip() for name in flip.split(",")),
+        "flip": () if flip == "none" else _names(flip),
         "ema_decay": ema_decay,
         "guidance_scale": guidance,
         "half_weights": half_weights,
-        "precision": precision.value,
+        "precision": precision,
         "compile": compile,
+        "license": licence,
+        "notice": notice,
+        "network": None if network is None else network_of(network.value),
         "checkpoint_every_s": checkpoint_s,
         "seed": seed,
     }
@@ -97,19 +124,31 @@ def train(
         settings = preset_settings(
             preset.value, **{name: value for name, value in chosen.items() if value is not None}
         )
-        pictures = _pictures(data, source, size, settings)
+        pixels = size or SIZES.get(preset.value, 32)
+        pictures = _pictures(data, source, pixels, settings, _names(first) or (), hold_out)
         with _Bar() as bar:
-            end = run_training(settings, pictures, out, bar.show)
+            end = run_training(settings, pictures, out, bar.show, bar.say, deadline)
     except TrainingError as error:
         typer.echo(f"unfog train: {error}", err=True)
         raise typer.Exit(1) from error
     _say_the_end(end, out)
 
 
-def _pictures(data: Path | None, source: str | None, size: int, settings: "Settings") -> "PictureSource":
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(name.strip() for name in text.split(","))
+
+
+def _pictures(
+    data: Path | None,
+    source: str | None,
+    size: int,
+    settings: "Settings",
+    first: tuple[str, ...],
+    hold_out: int | None,
+) -> "PictureSource":
     from models.errors import TrainingError
     from models.pictures.cats import SIZES
-    from models.pictures.folder import FolderSource
+    from models.pictures.folder import FolderSource, Split
     from models.pictures.source import CatSource
     from models.training.network import check_size
 
@@ -117,7 +156,16 @@ def _pictures(data: Path | None, source: str | None, size: int, settings: "Setti
         raise TrainingError("give either --data FOLDER, for your own pictures, or --source cats")
     check_size(settings.network, size)
     if data is not None:
-        return FolderSource(data, size, settings.seed)
+        split = None if hold_out is None else Split(hold_out)
+        found = FolderSource(data, size, settings.seed, first, split)
+        unknown = ", ".join(name for name in first if name not in found.class_names)
+        if unknown:
+            raise TrainingError(f"--first names no class: {unknown}; there are {', '.join(found.class_names)}")
+        return found
+    if first or hold_out is not None:
+        raise TrainingError(
+            "--first and --hold-out go with --data; the drawn cats have an order and a split already"
+        )
     if source != "cats":
         raise TrainingError(f"there is no source {source!r}; the one there is: --source cats")
     if size not in SIZES:
@@ -155,15 +203,20 @@ class _Bar:
     def __exit__(self, *_: Any) -> None:
         self._bar.stop()
 
+    def say(self, sentence: str) -> None:
+        self._bar.print(sentence, soft_wrap=True, highlight=False)
+
     def show(self, now: "Progress") -> None:
         # One batch's loss jumps with its timesteps; the eye wants the trend.
-        self._loss = now.loss if self._loss is None else 0.98 * self._loss + 0.02 * now.loss
+        if not math.isnan(now.loss):
+            self._loss = now.loss if self._loss is None else 0.98 * self._loss + 0.02 * now.loss
+        loss = math.nan if self._loss is None else self._loss
         left_s = now.elapsed_s * (1 - now.fraction) / now.fraction if now.fraction else 0.0
         left = f"{left_s / 60:.0f} min" if left_s > 90 else f"{left_s:.0f} s"
         if not self._bar.console.is_terminal and time.monotonic() - self._said > 60:
             self._said = time.monotonic()
             pace = f"{now.pictures_per_s:.0f} img/s  {left} left"
-            typer.echo(f"update {now.step}  {now.fraction:.1%}  loss {self._loss:.4f}  {pace}")
+            typer.echo(f"update {now.step}  {now.fraction:.1%}  loss {loss:.4f}  {pace}")
         self._bar.update(
-            self._task, completed=now.fraction, step=now.step, loss=self._loss, rate=now.pictures_per_s, left=left
+            self._task, completed=now.fraction, step=now.step, loss=loss, rate=now.pictures_per_s, left=left
         )
