@@ -77,7 +77,7 @@ export class Detail {
       // Only pages by https or on this machine may use the clipboard.
       byId("detail-code").textContent = text;
       getSelection()?.selectAllChildren(byId("detail-code"));
-      byId("detail-says").textContent = "The browser lets no page copy here. It is selected below for you to copy.";
+      byId("detail-says").textContent = "The browser lets no page copy here. It is selected for you to copy.";
     }
     this.page.say(byId("detail-says").textContent);
   }
