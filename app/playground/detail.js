@@ -49,7 +49,7 @@ export class Detail {
     return [
       el("a", { className: "button primary", href: this.#url(picture.blob), download: `${name}.png` }, "Download PNG"),
       act("Copy link", () => this.#copy(new URL(link, location.href).href, "The link is copied.")),
-      leave("Use these settings", () => this.page.onuse(request)),
+      leave("Use settings", () => this.page.onuse(request)),
       act("Animation", (event) => this.#animate(picture, name, event.currentTarget)),
       leave("Into the fog", () => this.page.onfog(picture)),
       leave("Remove", () => this.page.onremove(picture)),

@@ -171,12 +171,12 @@ class Playground {
 
 /** A word that dissolves: block by block, more of it the further right. */
 function grain(word) {
-  const [width, height, block] = [400, 100, 5];
+  const [width, height, block] = [402, 102, 6];
   const canvas = el("canvas", { width, height });
   const pen = canvas.getContext("2d");
   for (let x = 0; x < width; x += block) {
     for (let y = 0; y < height; y += block) {
-      pen.fillStyle = `rgb(0 0 0 / ${1 - 0.42 * Math.random() * Math.min(1, (2 * x) / width)})`;
+      pen.fillStyle = `rgb(0 0 0 / ${1 - 0.5 * Math.random() * Math.min(1, (2 * x) / width)})`;
       pen.fillRect(x, y, block, block);
     }
   }
