@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.visiting import RECORD_PICTURES, Visitor
 
-PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True}
+PHONE = {"viewport": {"width": 320, "height": 640}, "has_touch": True}
 
 
 def serious(page: Page, part: str = "html") -> list[str]:
