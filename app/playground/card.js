@@ -48,7 +48,7 @@ export class Card {
     const seed = (request.seed + index) % SEEDS;
     const names = model.class_names;
     const class_label = request.class_label ?? (names.length ? names[seed % names.length] : null);
-    const tile = new Tile(model, alternative({ ...request, seed, class_label }), caption(seed, class_label));
+    const tile = new Tile(model, alternative({ ...request, seed, class_label }), ...caption(seed, class_label));
     const seed_to = request.seed_to === undefined ? undefined : (request.seed_to + index) % SEEDS;
     tile.showStart({ ...request, seed, seed_to }, this.page.start);
     return tile;
@@ -88,6 +88,6 @@ export class Card {
   }
 }
 
-/** @param {number} seed @param {any} class_label @returns {string} */
+/** @param {number} seed @param {any} class_label @returns {any[]} */
 const caption = (seed, class_label) =>
-  class_label ? `${className(class_label)} · seed ${seed}` : `seed ${seed}`;
+  class_label ? [el("b", { className: "named" }, className(class_label)), `seed ${seed}`] : [`seed ${seed}`];

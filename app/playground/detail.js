@@ -1,9 +1,11 @@
+import { framesOf } from "./apng.js";
 import { button, byId, el } from "./dom.js";
 import { toFragment } from "./request.js";
 import { Run } from "./run.js";
 import * as snippets from "./snippets.js";
 import { className, doing, shows } from "./words.js";
 
+const FRAME_MS = 400; // between two frames, or they would flash
 const TONGUES = { curl: snippets.curl, Python: snippets.python, JavaScript: snippets.javascript };
 
 /** The dialog about one picture: what it is, where it can go, and the request as code. */
@@ -11,6 +13,7 @@ export class Detail {
   /** @type {import("./store.js").Picture | null} */ #picture = null;
   #tongue = "curl";
   #urls = [];
+  #playing = 0;
 
   /**
    * @param {import("./main.js").Page & Record<"onuse" | "onfog" | "onremove", (of: any) => void>} page
@@ -49,7 +52,7 @@ export class Detail {
     return [
       el("a", { className: "button primary", href: this.#url(picture.blob), download: `${name}.png` }, "Download PNG"),
       act("Copy link", () => this.#copy(new URL(link, location.href).href, "The link is copied.")),
-      leave("Use these settings", () => this.page.onuse(request)),
+      leave("Use settings", () => this.page.onuse(request)),
       act("Animation", (event) => this.#animate(picture, name, event.currentTarget)),
       leave("Into the fog", () => this.page.onfog(picture)),
       leave("Remove", () => this.page.onremove(picture)),
@@ -77,7 +80,7 @@ export class Detail {
       // Only pages by https or on this machine may use the clipboard.
       byId("detail-code").textContent = text;
       getSelection()?.selectAllChildren(byId("detail-code"));
-      byId("detail-says").textContent = "The browser lets no page copy here. It is selected below for you to copy.";
+      byId("detail-says").textContent = "The browser lets no page copy here. It is selected for you to copy.";
     }
     this.page.say(byId("detail-says").textContent);
   }
@@ -93,7 +96,8 @@ export class Detail {
       const job = await run.go();
       if (!job) return;
       const moving = await this.page.api.blob(`v1/jobs/${job.id}/animation`, "image/apng, image/png;q=0.5");
-      if (here()) byId("detail-says").replaceChildren(this.#motion(moving, picture, name));
+      const frames = await framesOf(moving);
+      if (here()) byId("detail-says").replaceChildren(...this.#motion(frames, moving, name));
     } catch (error) {
       if (here()) byId("detail-says").textContent = `There is no animation: ${error.message}`;
     } finally {
@@ -102,18 +106,36 @@ export class Detail {
     }
   }
 
-  /** Small and stopped by a press, since it flickers and never ends by itself. */
-  #motion(blob, picture, name) {
-    const source = this.#url(blob);
-    const stillOne = byId("detail-image").src;
-    const image = el("img", { src: stillOne, width: 128, height: 128, alt: "The denoising as a moving picture" });
-    const play = button("secondary", "Play", () => {
-      const plays = image.src === source;
-      image.src = plays ? stillOne : source;
-      play.textContent = plays ? "Play" : "Stop";
-    });
-    const save = { className: "button secondary", href: source, download: `${name}-animation.png` };
-    return el("span", { className: "motion" }, image, play, el("a", save, "Download APNG"));
+  /** The way from static to the picture, to drag along or to play: so slowly that it never flashes. */
+  #motion(frames, blob, name) {
+    const { src, alt } = byId("detail-image");
+    const last = frames.length - 1;
+    const drag = el("input", { type: "range", min: 0, max: last, value: last, "aria-label": "From static to picture" });
+    const show = () => {
+      const at = drag.valueAsNumber;
+      const done = at === last;
+      drag.setAttribute("aria-valuetext", `frame ${at + 1} of ${frames.length}`);
+      Object.assign(byId("detail-image"), { src: done ? src : frames[at], alt: done ? alt : `In progress: ${alt}` });
+    };
+    const play = button("secondary", "Play", () => (this.#playing ? stop() : start()));
+    const stop = () => {
+      clearInterval(this.#playing);
+      this.#playing = 0;
+      play.textContent = "Play";
+    };
+    const step = (at) => {
+      drag.value = at;
+      show();
+      if (at >= last) stop();
+    };
+    const start = () => {
+      play.textContent = "Stop";
+      step(drag.valueAsNumber === last ? 0 : drag.valueAsNumber);
+      this.#playing = setInterval(() => step(drag.valueAsNumber + 1), FRAME_MS);
+    };
+    drag.oninput = () => (stop(), show());
+    const save = { className: "button secondary", href: this.#url(blob), download: `${name}-animation.png` };
+    return [drag, el("span", { className: "motion" }, play, el("a", save, "Download APNG"))];
   }
 
   #url(blob) {
@@ -124,6 +146,8 @@ export class Detail {
 
   #free() {
     for (const url of this.#urls.splice(0)) URL.revokeObjectURL(url);
+    clearInterval(this.#playing);
+    this.#playing = 0;
     this.#picture = null;
   }
 }

@@ -10,6 +10,7 @@ export class Fog {
   /** @type {Float32Array | null} */ #x0 = null;
   /** @type {Schedule | null} */ #schedule = null;
   /** @type {any} */ #model = null;
+  #class = {};
   /** @type {Card | null} */ #card = null;
 
   /** @param {import("./main.js").Page} page */
@@ -52,8 +53,23 @@ export class Fog {
     if (this.#x0) this.#draw();
   }
 
-  /** @param {Blob | undefined} file @param {boolean} [crisp] Whether its pixels are blocks, as our own's are. */
-  async open(file, crisp = false) {
+  /** @param {import("./store.js").Picture | undefined} picture Shown if there is none yet, so that t can be dragged. */
+  suggest(picture) {
+    if (!this.#x0 && picture?.request.model === this.#model?.id) this.reopen(picture);
+  }
+
+  /** @param {import("./store.js").Picture} picture One of our own: of this class, its pixels blocks. */
+  async reopen({ blob, class_label }) {
+    const known = this.#model?.class_names.includes(class_label);
+    await this.open(blob, true, known ? { class_label } : {});
+  }
+
+  /**
+   * @param {Blob | undefined} file
+   * @param {boolean} [crisp] Whether its pixels are blocks.
+   * @param {{class_label?: string}} [ofClass] What it shows; else the form says what it is to be.
+   */
+  async open(file, crisp = false, ofClass = {}) {
     if (!file || !this.#schedule) return;
     let picture;
     try {
@@ -74,13 +90,14 @@ export class Fog {
     pen.imageSmoothingEnabled = !crisp;
     pen.drawImage(picture, (picture.width - w) / 2, (picture.height - h) / 2, w, h, 0, 0, width, height);
     picture.close();
+    this.#class = ofClass;
     this.#x0 = toSample(pen.getImageData(0, 0, width, height));
     byId("panes").hidden = byId("fog-time").hidden = false;
     this.#draw();
   }
 
   #request() {
-    const request = { ...this.page.request(), num_images: 1, timestep_spacing: "trailing" };
+    const request = { ...this.page.request(), ...this.#class, num_images: 1, timestep_spacing: "trailing" };
     return { way: this.#schedule.wayBack(byId("t").valueAsNumber, request.steps), request };
   }
 

@@ -34,23 +34,28 @@ export class AskForm {
     return this.model?.sampler_details.find((card) => card.name === this.fields.sampler.value);
   }
 
-  /** @param {any[]} models What the service has, the default first. */
+  /** @param {any[]} models What the service has, the default first. What was chosen stays, if it is there. */
   offer(models) {
+    const before = this.fields.model.value;
+    const stays = models.some((card) => card.id === before);
     this.#models = models;
-    this.#options("model", models.map((card) => [card.id, card.id]), models[0].id);
-    this.#followModel();
+    this.#options("model", models.map((card) => [card.id, card.id]), stays ? before : models[0].id);
+    if (!stays) this.#followModel();
     this.#tell();
   }
 
   /** @param {Record<string, any>} request Put it into the form, as far as this service can do it. */
   fill(request) {
     const { fields } = this;
-    if (this.#models.some((card) => card.id === request.model)) fields.model.value = request.model;
-    this.#followModel();
-    for (const name of ["sampler", "class_label", "scale"]) {
+    const missing = [];
+    const choose = (name) => {
       const value = String(request[name] ?? "");
       if ([...fields[name].options].some((option) => option.value === value)) fields[name].value = value;
-    }
+      else if (value) missing.push(`${name === "class_label" ? "class" : name} ${value}`);
+    };
+    choose("model");
+    this.#followModel();
+    for (const name of ["sampler", "class_label", "scale"]) choose(name);
     this.#followSampler();
     for (const name of ["steps", "num_images", "guidance_scale", "eta"]) {
       if (request[name] !== undefined) fields[name].value = request[name];
@@ -64,6 +69,7 @@ export class AskForm {
     this.#extras = Object.fromEntries(given.map((name) => [name, request[name]]));
     this.#slide();
     this.#tell();
+    if (missing.length) byId("cost").append(` This service has no ${missing.join(", no ")}: that would be another picture.`);
   }
 
   /** @returns {Record<string, any>} The body of `POST /v1/jobs`. */
@@ -107,7 +113,7 @@ export class AskForm {
   #followModel() {
     const card = this.model;
     const classes = card.class_names.map((name) => [name, className(name)]);
-    this.#options("class_label", [["", classes.length ? "any, by the seed" : "none"], ...classes], "");
+    this.#options("class_label", [["", classes.length ? "any, by seed" : "none"], ...classes], "");
     this.fields.class_label.disabled = !classes.length;
     this.#options("sampler", card.samplers.map((name) => [name, name]), card.default_sampler);
     this.fields.steps.value = card.default_steps;

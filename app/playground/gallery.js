@@ -1,5 +1,5 @@
 import { button, byId, el } from "./dom.js";
-import { shows } from "./words.js";
+import { className, shows } from "./words.js";
 
 /** This browser's pictures, newest first. */
 export class Gallery {
@@ -54,7 +54,10 @@ export class Gallery {
   #show(picture) {
     const url = URL.createObjectURL(picture.blob);
     const image = el("img", { alt: shows(picture), loading: "lazy", decoding: "async", src: url });
-    const item = el("li", {}, button("shot", image, () => this.onopen(picture)));
+    const { sampler, steps, seed } = picture.request;
+    const name = el("b", { className: "named" }, className(picture.class_label) || picture.request.model);
+    const caption = el("figcaption", {}, name, `${sampler} ${steps} · ${seed}`);
+    const item = el("li", {}, el("figure", { className: "tile" }, button("shot", image, () => this.onopen(picture)), caption));
     this.list.prepend(item);
     this.#shown.set(picture.id, { picture, item, url });
   }

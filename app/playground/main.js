@@ -2,7 +2,7 @@ import { Api } from "./api.js";
 import { Card } from "./card.js";
 import { Chart } from "./chart.js";
 import { Detail } from "./detail.js";
-import { byId, drawSeed, reveal } from "./dom.js";
+import { byId, drawSeed, el, reveal } from "./dom.js";
 import { Fog } from "./fog.js";
 import { AskForm } from "./form.js";
 import { Gallery } from "./gallery.js";
@@ -62,8 +62,12 @@ class Playground {
   }
 
   async start() {
+    grain(byId("static"));
     this.gallery.onchange = () => (byId("fog-last").hidden = !this.gallery.newest);
     await this.gallery.open();
+    new IntersectionObserver(([{ isIntersecting }]) => isIntersecting && this.fog.suggest(this.gallery.newest)).observe(
+      byId("fog"),
+    );
     byId("fog-last").addEventListener("click", () => this.#intoFog(this.gallery.newest));
     byId("steps-go").addEventListener("click", () => this.#allSteps());
     byId("walk-form").addEventListener("submit", (event) => this.#walk(event));
@@ -74,6 +78,7 @@ class Playground {
     const models = await this.service.open();
     this.form.onchange = () => this.#changed();
     this.form.offer(models);
+    this.service.onmodels = (others) => this.form.offer(others);
     for (const id of ["go", "steps-go", "walk-go"]) byId(id).disabled = false;
     this.#followLink();
     addEventListener("hashchange", () => this.#followLink());
@@ -107,6 +112,9 @@ class Playground {
     if (this.#model !== this.form.model) {
       this.#model = this.form.model;
       this.chart.show(this.#model.quality ?? [], this.#model.default_guidance_scale);
+      byId("measured").textContent = byId("chart").hidden
+        ? `Nothing has been measured for ${this.#model.id}; see for yourself.`
+        : "Measured for this model on held-out pictures; pick a point to use its settings.";
       this.fog.use(this.#model);
     }
     this.fog.refresh();
@@ -140,7 +148,7 @@ class Playground {
 
   #intoFog(picture) {
     reveal(byId("fog"));
-    this.fog.open(picture.blob, true);
+    this.fog.reopen(picture);
   }
 
   #allSteps() {
@@ -159,6 +167,20 @@ class Playground {
     const requests = mixes.map((mix) => ({ ...ends, seed_mix: Math.round(1e4 * mix) / 1e4 }));
     this.strips.walk.show(requests, mixes.map((mix) => `${Math.round(100 * mix)} %`), this.#model);
   }
+}
+
+/** A word that dissolves: block by block, more of it the further right. */
+function grain(word) {
+  const [width, height, block] = [402, 102, 6];
+  const canvas = el("canvas", { width, height });
+  const pen = canvas.getContext("2d");
+  for (let x = 0; x < width; x += block) {
+    for (let y = 0; y < height; y += block) {
+      pen.fillStyle = `rgb(0 0 0 / ${1 - 0.5 * Math.random() * Math.min(1, (2 * x) / width)})`;
+      pen.fillRect(x, y, block, block);
+    }
+  }
+  word.style.mask = `url(${canvas.toDataURL()})`;
 }
 
 new Playground().start();

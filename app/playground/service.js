@@ -2,6 +2,7 @@ import { ConnectionLost } from "./api.js";
 import { byId, pause } from "./dom.js";
 
 const LOOK_EVERY_MS = 3000;
+const SELDOM = 10; // looks, when there is no reason to look
 
 /** What the service has to offer, and what stands in the way: no answer, no key, no model, no worker. */
 export class Service {
@@ -16,6 +17,8 @@ export class Service {
     this.say = say;
     /** How many runs wait for a worker: then it is worth looking. */
     this.waiting = 0;
+    /** @type {(models: any[]) => void} Called when the service has other models than before. */
+    this.onmodels = () => {};
     api.onKeyNeeded = (reason) => this.#askKey(reason);
     byId("key-form").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -32,7 +35,7 @@ export class Service {
         const { data } = await this.api.json("v1/models");
         if (data.length) {
           this.#tell(data);
-          this.#keepLooking();
+          this.#keepLooking(data);
           return data;
         }
         this.#notice("No worker has announced a model yet. Looking again every few seconds.");
@@ -43,13 +46,17 @@ export class Service {
     }
   }
 
-  /** Look for workers while there are none, or while something waits for them. */
-  async #keepLooking() {
-    for (;;) {
+  /** Look for workers while there are none, or while something waits for them; now and then anyway. */
+  async #keepLooking(models) {
+    let known = names(models);
+    for (let looks = 1; ; looks += 1) {
       await pause(LOOK_EVERY_MS);
-      if (document.hidden || (byId("notice").hidden && !this.waiting)) continue;
+      if (document.hidden || (byId("notice").hidden && !this.waiting && looks % SELDOM)) continue;
       try {
-        this.#tell((await this.api.json("v1/models")).data);
+        const { data } = await this.api.json("v1/models");
+        this.#tell(data);
+        if (data.length && names(data) !== known) this.onmodels(data);
+        known = names(data);
       } catch (error) {
         const gone = error instanceof ConnectionLost;
         this.#notice(gone ? "The service does not answer. Looking again every few seconds." : error.message);
@@ -81,3 +88,6 @@ export class Service {
     this.say("This service takes calls with a key only.");
   }
 }
+
+/** @param {any[]} models */
+const names = (models) => models.map((card) => `${card.id} ${card.fingerprint}`).join();

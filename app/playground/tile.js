@@ -10,14 +10,14 @@ export class Tile {
   #timer = 0;
   #next = "";
 
-  /** @param {{width: number, height: number}} size @param {string} alt @param {string} caption */
-  constructor(size, alt, caption) {
+  /** @param {{width: number, height: number}} size @param {string} alt @param {...(Node | string)} caption */
+  constructor(size, alt, ...caption) {
     this.size = size;
     this.alt = alt;
     this.image = el("img", { alt: "", width: size.width, height: size.height, decoding: "async" });
     this.button = button("shot", this.image);
     this.button.disabled = true;
-    this.caption = el("figcaption", {}, caption);
+    this.caption = el("figcaption", {}, ...caption);
     this.element = el("figure", { className: "tile" }, this.button, this.caption);
   }
 

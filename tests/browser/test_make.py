@@ -1,5 +1,6 @@
 """Making pictures on the page, and what can be had of them afterwards."""
 
+import base64
 import hashlib
 import io
 import json
@@ -17,7 +18,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.browser.visiting import RECORD_PICTURES, Visitor
+from tests.browser.visiting import RECORD_PICTURES, RECORD_PLAYING, Visitor
 from tests.e2e.running import RunningService
 
 
@@ -56,9 +57,9 @@ def test_several_pictures_at_once_each_of_its_own_seed(visitor: Visitor) -> None
     tiles = visitor.finished()
     expect(tiles).to_have_count(3)
     assert [tile.inner_text() for tile in tiles.locator("figcaption").all()] == [
-        "white · seed 4294967295",
-        "black · seed 0",
-        "brown tabby · seed 1",
+        "white\nseed 4294967295",
+        "black\nseed 0",
+        "brown tabby\nseed 1",
     ]
     expect(visitor.page.locator("#gallery img")).to_have_count(3)
 
@@ -138,17 +139,34 @@ def test_a_page_that_is_left_leaves_no_job_behind(visitor: Visitor, service: Run
     assert service.finished(job)["status"] == "canceled"
 
 
-def test_the_animation_is_made_played_and_saved(visitor: Visitor) -> None:
+def test_the_animation_is_played_without_a_flash_dragged_and_saved(visitor: Visitor) -> None:
     page = visitor.page
-    visitor.make(steps=6, seed=8)
+    visitor.make(steps=6, seed=8, sampler="ddpm")
     visitor.finished().first.get_by_role("button").click()
     page.get_by_role("button", name="Animation").click()
-    page.get_by_role("button", name="Play").click()
-    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    along = page.get_by_label("From static to picture")
+    expect(along).to_be_visible()
     with page.expect_download() as download:
         page.get_by_role("link", name="Download APNG").click()
     moving = Image.open(io.BytesIO(download.value.path().read_bytes()))
-    assert moving.n_frames >= 6  # type: ignore[attr-defined]
+    frames = moving.n_frames - 1  # type: ignore[attr-defined]
+    assert frames >= 6
+    expect(along).to_have_attribute("max", str(frames - 1))
+
+    page.evaluate(RECORD_PLAYING)
+    page.get_by_role("button", name="Play").click()
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
+    times = page.evaluate("window.times")
+    assert len(times) == frames
+    assert all(after - before > 1000 / 3 for before, after in pairwise(times)), "not three a second"
+
+    for frame in (0, 3):
+        along.fill(str(frame))
+        source: str = page.locator("#detail-image").get_attribute("src") or ""
+        shown = Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))).convert("RGB")
+        moving.seek(frame + 1)  # the one before is for those who know no frames
+        assert shown.tobytes() == moving.convert("RGB").tobytes()
 
 
 @pytest.mark.parametrize("tongue", ["curl", "Python", "JavaScript"])

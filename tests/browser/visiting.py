@@ -19,6 +19,11 @@ new MutationObserver((changes) => {
   }
 }).observe(document, { subtree: true, attributes: true, attributeFilter: ["src"] });
 """
+RECORD_PLAYING = """
+window.times = [];
+new MutationObserver(() => window.times.push(performance.now())).observe(
+  document.getElementById("detail-image"), { attributes: true, attributeFilter: ["src"] });
+"""
 RECORD_VIOLATIONS = """
 addEventListener("securitypolicyviolation", (event) =>
   console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`));
