@@ -20,6 +20,9 @@ from jobs.settings import Settings
 from jobs.store import JobStore
 from jobs.watch import Watcher
 
+LOOKS_AT_ONCE = 16
+"""Streams that may read their jobs at one moment, of the connections to Redis that there are for all."""
+
 
 @dataclass(frozen=True)
 class Services:
@@ -35,6 +38,8 @@ class Services:
     links: Links
     access: Access
     fitter: PictureFitter = field(default_factory=PictureFitter)
+    looks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LOOKS_AT_ONCE))
+    """Hundreds of streams that are woken together must not keep other callers from Redis."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server is asked to stop: who waits or streams is let go, so that it can."""
 

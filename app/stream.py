@@ -98,8 +98,9 @@ class JobStream:
         """Read the job anew, if Redis answers; False when it is there no more."""
         self._looked_at = asyncio.get_running_loop().time()
         try:
-            self._record = await self._services.store.get(self._record.id)
-            self._estimate = await self._services.store.estimate(self._record)
+            async with self._services.looks:
+                self._record = await self._services.store.get(self._record.id)
+                self._estimate = await self._services.store.estimate(self._record)
         except REDIS_DOWN:
             pass  # nothing is known, so nothing is told; a later look finds it back
         except (JobNotFound, JobGone):

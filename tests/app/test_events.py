@@ -1,5 +1,6 @@
 """Who listens to a job learns how it is at once, how far it gets, and always how it ends."""
 
+import asyncio
 import base64
 import contextlib
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ import httpx
 import pytest
 from redis import Redis
 
+from app.dependencies import LOOKS_AT_ONCE
 from jobs import keys
+from jobs.connection import API_CONNECTIONS
 from jobs.events import publish_moved
 from jobs.record import Failure, Status
 from jobs.settings import Settings
@@ -176,6 +179,30 @@ def test_all_listeners_to_a_job_hear_it_and_nobody_elses(api: Served, redis: Red
         assert {listener.until("done")["id"] for listener in streams} == {job["id"]}
         cards.fail(redis, other["id"], None)
         assert stranger.until("done")["id"] == other["id"]
+
+
+def test_listeners_who_are_woken_together_leave_redis_to_other_callers_too(api: Served, redis: Redis) -> None:
+    job, get = submitted(api), api.services.store.get
+    reading = most = 0
+
+    async def counted(*arguments: Any) -> Any:
+        nonlocal reading, most
+        reading += 1
+        most = max(most, reading)
+        await asyncio.sleep(0.02)
+        try:
+            return await get(*arguments)
+        finally:
+            reading -= 1
+
+    with contextlib.ExitStack() as stack:
+        streams = [stack.enter_context(listening(events_of(api, job))) for _ in range(2 * LOOKS_AT_ONCE)]
+        for listener in streams:
+            listener.until("snapshot")
+        api.services.store.get = counted
+        cards.succeed(redis, job["id"], [cards.png((1, 2, 3))])
+        assert {listener.until("done")["id"] for listener in streams} == {job["id"]}
+    assert 1 < most <= LOOKS_AT_ONCE < API_CONNECTIONS
 
 
 def test_a_slow_listener_loses_previews_and_never_the_end(api: Served, redis: Redis) -> None:

@@ -39,6 +39,7 @@ BEYOND_SCHEMA_AT = {
     ("size", "out_of_range"),  # a multiple of the model's
 }
 COUNTS = collections.Counter()
+ERASED = set()
 TURNS = itertools.count()
 PICTURE = "data:image/png;base64," + base64.b64encode(png((200, 100, 0), (20, 30))).decode()
 
@@ -89,6 +90,16 @@ def every_error_of_ours_is_a_problem(ctx, response, case):
     assert body["status"] == response.status_code
     assert body["code"]
     assert body["detail"]
+
+
+@schemathesis.check
+def what_was_erased_is_gone(ctx, response, case):
+    """No call finds a job again once `DELETE` has answered 204; one that answers 202 has only canceled it."""
+    job_id = str((case.path_parameters or {}).get("job_id"))
+    if job_id in ERASED:
+        assert response.status_code >= 400, f"{job_id} was erased"
+    elif case.operation.method.upper() == "DELETE" and response.status_code == 204:
+        ERASED.add(job_id)
 
 
 @schemathesis.hook

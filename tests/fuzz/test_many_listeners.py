@@ -13,7 +13,7 @@ from jobs.watch import Preview, Progress, count_listeners, tell
 from tests import cards
 from tests.app.serving import until
 from tests.fuzz.fuzzed import fuzzed
-from tests.fuzz.test_hostile import rest
+from tests.fuzz.test_hostile import PATIENCE_S, rest
 
 LISTENERS, JOBS = 500, 5
 ROUNDS = 40
@@ -28,29 +28,41 @@ LEFT_OPEN = cards.PEBBLE.model_copy(update={"id": "pebble-9"})
 
 
 def opened(port: int, path: str) -> socket.socket:
-    """A stream that has begun. Little of it fits into the receiver's buffer."""
+    """A stream that is asked for. Little of it fits into the receiver's buffer."""
     connection = socket.socket()
-    connection.settimeout(30)
+    connection.settimeout(PATIENCE_S)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
     connection.connect(("127.0.0.1", port))
     connection.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
     return connection
 
 
+def begun(stream: socket.socket) -> None:
+    """Wait for its first event."""
+    said = b""
+    while b"event: snapshot" not in said:
+        piece = stream.recv(65_536)
+        assert piece, said
+        said += piece
+
+
 def test_five_hundred_listeners_of_whom_half_never_read_cost_little_memory(redis_url: str, tmp_path: Path) -> None:
     with contextlib.ExitStack() as stack:
         redis = stack.enter_context(Redis.from_url(redis_url))
         service = stack.enter_context(fuzzed(redis_url, tmp_path))
+        client = stack.enter_context(httpx.Client(base_url=service.url, timeout=PATIENCE_S))
         announce(redis, "nobody", (LEFT_OPEN,), 3600)
         body = {"model": LEFT_OPEN.id, "steps": 1000, "preview": True}
-        jobs = [httpx.post(f"{service.url}/v1/jobs", json=body).json() for _ in range(JOBS)]
+        jobs = [client.post("/v1/jobs", json=body).json() for _ in range(JOBS)]
         for job in jobs:
             cards.start(redis, job["id"])
         before = service.memory_bytes
         streams = [opened(service.port, jobs[n % JOBS]["urls"]["events"]) for n in range(LISTENERS)]
         for stream in streams:
             stack.callback(stream.close)
-        until(lambda: f"unfog_listeners {LISTENERS}.0" in httpx.get(f"{service.url}/metrics").text)
+        for stream in streams:
+            begun(stream)
+        assert f"unfog_listeners {LISTENERS}.0" in client.get("/metrics").text
         until(lambda: len(count_listeners(redis, [job["id"] for job in jobs])) == JOBS)
         reading, idle = streams[::2], streams[1::2]
         picture = base64.b64encode(bytes(PREVIEW_BYTES)).decode()
@@ -71,5 +83,5 @@ def test_five_hundred_listeners_of_whom_half_never_read_cost_little_memory(redis
             said = rest(stream)
             assert said.count(b"event: done\n") == 1
             assert len(said) < KEPT_BYTES < ROUNDS * len(picture), "it lost previews, and nobody kept them"
-        until(lambda: "unfog_listeners 0.0" in httpx.get(f"{service.url}/metrics").text)
+        until(lambda: "unfog_listeners 0.0" in client.get("/metrics").text)
         assert not service.faults()

@@ -20,7 +20,7 @@ from tests.fuzz.fuzzed import Fuzzed, fuzzed
 from tests.fuzz.scale import CASES, FEW
 
 CONFIG = Path(__file__).parent / "schemathesis.toml"
-FIXED_CASES, CASES_AN_EXAMPLE = 600, 10
+FIXED_CASES, CASES_AN_EXAMPLE = 600, 7
 """Cases that come whatever `--max-examples` is, and those that each of it brings; at least, both."""
 LIMIT_S = 240 if CASES <= FEW else 3600
 
