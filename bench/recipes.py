@@ -63,7 +63,7 @@ def main() -> None:
     """Run the recipes that are asked for and not yet done; print a table and a line of JSON."""
     asked = _arguments()
     budget = {"minutes": asked.minutes} if asked.updates is None else {"steps": asked.updates}
-    base = preset(asked.preset, **budget)
+    base = preset(asked.preset, samples_a_class=1, **budget)
     if asked.network is not None:
         base = replace(base, network=network_of(asked.network))
     if asked.batch is not None:

@@ -1,7 +1,8 @@
 """The denoising network: diffusers' UNet2DModel, with one class more than the data has for "no class"."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,17 @@ def start_from(network: Any, folder: str) -> None:
         raise TrainingError(f"--init {folder} cannot be used: {error}") from error
 
 
+@contextmanager
+def convolutions_tried_out() -> Iterator[None]:
+    """Let cuDNN time its convolutions on the first pictures and take the fastest; without a GPU nothing changes."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
 def compiled(network: Any, try_out: Callable[[Any], object]) -> tuple[Any, str]:
     """torch.compile's network and a clause about it, such as "compiled in 63 s".
 
@@ -63,6 +75,7 @@ def compiled(network: Any, try_out: Callable[[Any], object]) -> tuple[Any, str]:
     fails, the network is given back as it is, and the clause says why.
     """
     started = time.monotonic()
+    torch.compiler.reset()  # networks compiled before in this process count against this one
     found = torch.compile(network)
     try:
         try_out(found)

@@ -20,7 +20,7 @@ from models.training.checkpoint import disk_full_said, load_checkpoint, save_che
 from models.training.export import Export, export, noise_scheduler
 from models.training.feed import Feed
 from models.training.hold import claimed, stoppable
-from models.training.network import build_network, compiled, start_from
+from models.training.network import build_network, compiled, convolutions_tried_out, start_from
 from models.training.objective import denoising_loss, rate_factor
 from models.training.samples import draw_samples, grid
 from models.training.settings import Settings
@@ -59,7 +59,7 @@ def train(
         run = Run(settings, source, out, checkpoint)
         say(f"{run.parameters:,} parameters on {run.device_name}, {run.precision}, {run.speed_says}.")
         try:
-            with torch.backends.cudnn.flags(benchmark=True):
+            with convolutions_tried_out():
                 return run.go(lambda: stop.is_set() or time.monotonic() > deadline, report)
         finally:
             run.board.close()
@@ -84,6 +84,7 @@ class Run:
         self.state = RunState.start(network, settings)
         self.feed = Feed(source, settings, self.device, len(self.alphas_cumprod))
         self.unread: list[Tensor] = []  # losses of the last updates, still on the device
+        self.read_every = READ_EVERY if self.device.type == "cuda" else 1
         if checkpoint.exists():
             self._take_up(checkpoint)
         self.predict, self.speed_says = self._quickened(network)
@@ -147,16 +148,15 @@ class Run:
         state, before, first = self.state, self.state.elapsed_s, self.state.step
         started = saved = time.monotonic()
         rate, loss = 0.0, math.nan
-        read_every = READ_EVERY if self.device.type == "cuda" else 1
         while self.fraction() < 1 and not over():
             self.update()
             now = time.monotonic()
             state.elapsed_s = before + now - started
             rate = (state.step - first) * self.settings.batch / (now - started)
-            if len(self.unread) >= read_every or self.fraction() >= 1:
+            if len(self.unread) >= self.read_every or self.fraction() >= 1:
                 loss = self.read(rate)
             report(Progress(state.step, self.fraction(), state.elapsed_s, rate, loss))
-            if now - saved >= self.settings.checkpoint_every_s:
+            if now - saved >= self.settings.checkpoint_every_s and self.fraction() < 1:
                 self.save()
                 saved = time.monotonic()
         self.save()

@@ -58,6 +58,8 @@ class Settings:
             raise TrainingError("give the budget once: either --minutes or --steps")
         if (self.steps or self.minutes or 0) <= 0:
             raise TrainingError("the budget is more than zero: give --minutes 60 or --steps 10000, for example")
+        if self.samples_a_class < 1:
+            raise TrainingError(f"at least one sample of each class is drawn, not {self.samples_a_class}")
         if self.batch < 1:
             raise TrainingError(f"a batch has at least one picture, not {self.batch}")
         if self.prediction_type not in PREDICTION_TYPES:

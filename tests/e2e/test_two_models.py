@@ -22,7 +22,7 @@ CATS = Path(__file__).resolve().parents[2] / "models" / "bundled" / "cats-32"
 def test_a_model_of_photographs_is_served_beside_the_cats(tmp_path: Path) -> None:
     photographs = tmp_path / "photographs-16"
     source = FolderSource(write_archive(tmp_path / "data.tar.xz") / "train", 16, 0, ("cat",))
-    train(preset("cifar10", network=network_of("tiny"), batch=8, steps=2), source, photographs)
+    train(preset("cifar10", network=network_of("tiny"), batch=8, steps=2, samples_a_class=1), source, photographs)
     binary = find_redis_server()
     assert binary is not None, "the end-to-end tests need a redis-server"
     settings = {"models": f"{CATS},{photographs}", "torch_threads": "1", "max_batch_places": "8"}

@@ -84,6 +84,7 @@ def test_the_paper_preset_is_the_network_of_the_paper() -> None:
         ({"minutes": 1.0, "steps": 5}, "either --minutes or --steps"),
         ({"steps": 0}, "more than zero"),
         ({"batch": 0}, "at least one picture"),
+        ({"samples_a_class": 0}, "at least one sample"),
         ({"prediction_type": "noise"}, "choose one of"),
         ({"precision": "float8"}, "choose one of"),
     ],

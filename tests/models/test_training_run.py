@@ -179,6 +179,50 @@ def test_a_folder_without_classes_trains_a_model_that_the_stock_pipeline_can_cal
     assert drawn.shape == (1, 32, 32, 3)
 
 
+def _go(out: Path, settings: Settings, read_every: int) -> Run:
+    run = Run(settings, CatSource(), out, _checkpoint(out))
+    run.read_every = read_every
+    try:
+        run.go(lambda: False, lambda _: None)
+    finally:
+        run.board.close()
+    return run
+
+
+def test_losses_read_late_end_in_the_same_run(finished: Path, tmp_path: Path) -> None:
+    _go(tmp_path / "cats", _settings(), read_every=5)
+    _assert_equal_runs(finished, tmp_path / "cats")
+
+
+def test_a_loss_read_late_is_named_by_its_update_and_nothing_is_saved(tmp_path: Path) -> None:
+    settings = _settings(steps=50, learning_rate=1e30, warmup_steps=1, checkpoint_every_s=1e9)
+    with pytest.raises(TrainingError, match=r"no longer finite at update [23];"):
+        _go(tmp_path / "cats", settings, read_every=20)
+    assert not (tmp_path / "cats" / "unet").exists()
+
+
+def test_trying_the_compiled_network_out_changes_nothing_and_is_on_the_card(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "compile", lambda network: network)
+    train(_settings(compile=True), CatSource(), tmp_path / "cats")
+    _assert_equal_runs(finished, tmp_path / "cats")
+    assert re.search(r"float32, compiled in \d+ s", (tmp_path / "cats" / "README.md").read_text())
+
+
+def test_a_network_that_cannot_be_compiled_is_trained_as_it_is(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compiler_is_missing(*_: object, **__: object) -> None:
+        raise RuntimeError("no compiler\nand a long trace")
+
+    monkeypatch.setattr(torch, "compile", lambda network: compiler_is_missing)
+    said: list[str] = []
+    train(_settings(compile=True), CatSource(), tmp_path / "cats", say=said.append)
+    _assert_equal_runs(finished, tmp_path / "cats")
+    assert said[0].endswith("float32, not compiled: no compiler.")
+
+
 def test_other_settings_or_pictures_do_not_go_on_from_a_checkpoint(finished: Path) -> None:
     with pytest.raises(TrainingError, match="seed 5 -> 6"):
         train(_settings(seed=6), CatSource(), finished)

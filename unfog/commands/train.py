@@ -81,6 +81,7 @@ def train(
     compile: Annotated[
         bool | None, typer.Option(help="Compile the network: slow to start, faster then. On a GPU, if left out.")
     ] = None,
+    samples: Annotated[int | None, typer.Option(help="Pictures of each class drawn at the end.")] = None,
     licence: Annotated[str | None, typer.Option("--license", help="Licence on the card, as hubs name it.")] = None,
     notice: Annotated[str | None, typer.Option(help="What the card says of the right to use the model.")] = None,
     checkpoint_s: Annotated[float, typer.Option(help="Seconds between two checkpoints.")] = 180.0,
@@ -114,6 +115,7 @@ def train(
         "half_weights": half_weights,
         "precision": precision,
         "compile": compile,
+        "samples_a_class": samples,
         "license": licence,
         "notice": notice,
         "network": None if network is None else network_of(network.value),
