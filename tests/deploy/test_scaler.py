@@ -22,8 +22,8 @@ from tests.chaos.poison import CLASSES, POISON
 from tests.deploy.kustomize import MANIFESTS, Manifest, rendered
 from tests.deploy.scaler import Scaler, evaluated
 
-SECOND_S = 0.01
-"""A second of the ScaledObject; five minutes of patience are three seconds here."""
+SECOND_S = 0.005
+"""A second of the ScaledObject; five minutes of patience are a second and a half here."""
 LIMIT_S = 60.0
 HEARTBEAT_TTL_S = 2
 HARMLESS = (POISON + 1) % len(CLASSES)
