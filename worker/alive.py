@@ -42,8 +42,8 @@ def main() -> int:
 
 def workers_of(redis: Redis, host: str) -> list[str]:
     """The names of the workers that run, or did when last heard of, on this host."""
-    keys: list[bytes] = sorted(redis.smembers("rq:workers"))
-    names = [key.decode().removeprefix(_PREFIX) for key in keys]
+    keys = [key.decode() if isinstance(key, bytes) else key for key in redis.smembers("rq:workers")]
+    names = [key.removeprefix(_PREFIX) for key in sorted(keys)]
     # A name is unfog-HOST-PID-START, and the host's may have dashes of its own.
     return [name for name in names if name.rsplit("-", 2)[0] == f"unfog-{host}"]
 

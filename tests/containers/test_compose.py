@@ -12,9 +12,8 @@ import pytest
 from tests.containers.engine import ROOT, Stack, docker, inspected, log_of, readme_commands, until
 
 START_S = 300
-WORK = {"sampler": "ddim", "steps": 50, "guidance_scale": 1, "num_images": 4}
-JOBS = 12
-"""More rows than one worker claims, so that two share them."""
+JOBS, ROWS = 12, 4
+"""More rows together than one worker claims, so that two share them."""
 
 
 def two_workers(stack: Stack) -> tuple[str, str]:
@@ -23,6 +22,13 @@ def two_workers(stack: Stack) -> tuple[str, str]:
     until(lambda: stack.workers_ready(2), START_S, "two workers serve")
     one, other = stack.containers("worker-cpu")
     return one, other
+
+
+def submitted(stack: Stack, seconds: float) -> list[dict[str, Any]]:
+    """Jobs that keep the workers busy for about so long, as fast as they say they are."""
+    rate = httpx.get(f"{stack.url}/v1/stats", timeout=30).json()["models"]["cats-32"]["rate"]
+    steps = min(1000, max(5, int(rate * seconds / (JOBS * ROWS))))
+    return [stack.submit(sampler="ddim", steps=steps, num_images=ROWS, seed=seed) for seed in range(JOBS)]
 
 
 def succeeded(stack: Stack, jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -89,20 +95,21 @@ def test_redis_wants_its_password_and_no_command_line_has_it(stack: Stack) -> No
 
 def test_a_worker_killed_with_work_in_it_costs_no_job(stack: Stack) -> None:
     one, other = two_workers(stack)
-    jobs = [stack.submit(**WORK, seed=seed) for seed in range(JOBS)]
+    jobs = submitted(stack, 10)
     until(lambda: stack.held_by(one) and stack.held_by(other), 60, "both workers hold jobs")
     docker("kill", one)
     ended = succeeded(stack, jobs)
     again = [job for job in ended if job["attempt"] > 1]
     assert again, "the dead worker held some"
-    (same,) = succeeded(stack, [stack.submit(**WORK, seed=again[0]["seed"])])
+    fields = ("sampler", "steps", "num_images", "seed")
+    (same,) = succeeded(stack, [stack.submit(**{name: again[0]["request"][name] for name in fields})])
     assert same["images"][0]["sha256"] == again[0]["images"][0]["sha256"], "the same picture as without a death"
 
 
 def test_a_redis_started_again_has_every_job_and_every_result(stack: Stack) -> None:
     two_workers(stack)
-    (before,) = succeeded(stack, [stack.submit(**WORK, seed=1)])
-    jobs = [stack.submit(**WORK, seed=seed) for seed in range(JOBS)]
+    (before,) = succeeded(stack, [stack.submit(steps=5)])
+    jobs = submitted(stack, 5)
     until(lambda: any(stack.job(job)["status"] == "running" for job in jobs), 60, "some of them run")
     stack.compose("restart", "--timeout", "10", "redis")
     until(lambda: stack.workers_ready(2), START_S, "both workers are back")
@@ -111,7 +118,7 @@ def test_a_redis_started_again_has_every_job_and_every_result(stack: Stack) -> N
 
 def test_sigterm_drains_a_worker_and_hands_the_rest_back(stack: Stack) -> None:
     one, other = two_workers(stack)
-    jobs = [stack.submit(**{**WORK, "steps": 100}, seed=seed) for seed in range(JOBS)]
+    jobs = submitted(stack, 20)
     until(lambda: stack.held_by(one) and stack.held_by(other), 60, "both workers hold jobs")
     docker("stop", "--time", "40", one)
     assert inspected("container", one)["State"]["ExitCode"] == 0, "it ended by itself"
@@ -130,7 +137,7 @@ def test_a_key_is_made_where_the_service_runs(stack: Stack) -> None:
 
 
 def test_a_job_outlives_down_and_up(stack: Stack) -> None:
-    job = stack.submit(**WORK, seed=7)
+    job = stack.submit(steps=50)
     stack.compose("down", "--timeout", "15")
     assert not stack.containers("api", stopped=True)
     stack.compose("up", "--detach", "--no-build")
