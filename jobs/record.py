@@ -49,6 +49,7 @@ class Picture(BaseModel):
 
     index: int
     key: str
+    """Its reference: a key of Redis, or place and name in another store; see `jobs.results`."""
     seed: int
     class_label: str | None
     width: int
@@ -92,6 +93,12 @@ class JobMeta(BaseModel):
     pictures: tuple[Picture, ...] = ()
     animation: StoredAnimation | None = None
     failure: Failure | None = None
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """All files of a job that has succeeded; see `jobs.results`."""
+        animation = (self.animation.key,) if self.animation else ()
+        return (*(picture.key for picture in self.pictures), *animation)
 
 
 @dataclass(frozen=True)
