@@ -9,7 +9,7 @@ from redis.connection import parse_url
 SENTINEL_PORT = 26379
 _SCHEMES = {"redis+sentinel": False, "rediss+sentinel": True}
 _OF_SENTINELS = "sentinel_"
-"""An option of the URL that begins so is for the connections to the Sentinels; they have a password of their own."""
+"""Options of the URL that begin so are for the connections to the Sentinels."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ def is_sentinel_url(url: str) -> bool:
 def parsed_sentinel_url(url: str) -> SentinelUrl:
     """`redis+sentinel://[USER:PASSWORD@]HOST[:PORT],HOST[:PORT],…/MASTER[/DB][?OPTIONS]`.
 
-    With `rediss+sentinel` master and Sentinels are spoken to by TLS. The options are those of redis-py for one Redis,
-    such as `ssl_ca_certs`; with `sentinel_` before them, as in `sentinel_password`, they are for the Sentinels, which
-    also get the `ssl_` ones of the master. Raises `ValueError`, in words that hold no password.
+    With `rediss+sentinel` master and Sentinels are spoken to by TLS. The options are those of redis-py for one
+    Redis, such as `ssl_ca_certs`; with `sentinel_` before them, as in `sentinel_password`, they are for the
+    Sentinels, which also get the `ssl_` ones of the master. Raises `ValueError`, in words that hold no password.
     """
     parts = urlsplit(url)
     login, _, hosts = parts.netloc.rpartition("@")

@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     # Where things are
     redis_url: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"),
-        description="Redis, as a redis://, rediss://, unix:// or redis+sentinel:// URL; see below.",
+        description="Redis, by redis://, rediss://, unix:// or redis+sentinel://; see below.",
     )
     result_store: str = Field(
         IN_REDIS, description="Where pictures are kept: `redis`, `folder:/PATH` or `s3://BUCKET/PREFIX`."

@@ -7,6 +7,7 @@ import pytest
 from redis import Redis
 
 from service.redis_server import RedisServer, find_redis_server
+from tests.s3_server import S3Server, s3_server
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +28,10 @@ def redis_url(redis_server: RedisServer) -> str:
     with Redis.from_url(redis_server.url) as client:
         client.flushall()
     return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3-compatible server, for all tests that do not harm it."""
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
