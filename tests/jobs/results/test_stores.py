@@ -15,7 +15,7 @@ from jobs.errors import ResultsAway, StoreUnsuitable
 from jobs.results.places import Results, is_elsewhere, opened_places, writer_of
 from jobs.results.store import ANIMATION, MARGIN_S, ResultFile, ResultWriter
 from jobs.settings import Settings
-from tests.s3_server import SECRET, S3Server, s3_server
+from tests.s3_server import SECRET, S3Server
 
 JOB = "job_" + "0" * 24
 NOWHERE = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1"}
@@ -201,18 +201,3 @@ def test_wrong_keys_are_told_at_the_start_and_never_shown(
         with pytest.raises(StoreUnsuitable, match="AWS_") as told:
             place.writer.require()
         assert "not-the-one" not in str(told.value)
-
-
-def test_what_an_s3_has_taken_is_there_when_it_was_killed_and_comes_back(
-    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with s3_server(tmp_path / "server") as server:
-        for name, value in server.environment.items():
-            monkeypatch.setenv(name, value)
-        with closing(Place(redis_url, server.place)) as place:
-            stored = place.put(_0=b"kept")
-            server.stop()
-            with pytest.raises(ResultsAway):
-                place.get(stored["0"])
-            server.start()
-            assert place.get(stored["0"]) == b"kept"
