@@ -31,7 +31,8 @@ def connect_async(settings: Settings) -> AsyncRedis:
         "max_connections": API_CONNECTIONS,
         "timeout": 2,
         "socket_timeout": 0.9,
-        "socket_connect_timeout": 0.9,
+        # By TLS this covers the handshakes of all that connect at the same moment, computed one after the other.
+        "socket_connect_timeout": 2.0 if url.startswith("rediss") else 0.9,
         # One more try, for a connection that went stale in the pool. Not after a timeout: a caller has waited
         # long enough, and the command may have been carried out.
         "retry": AsyncRetry(ConstantBackoff(0.05), 1, (RedisConnectionError,)),
