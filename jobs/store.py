@@ -66,7 +66,7 @@ class JobStore:
         queue = ServiceQueue(lane_of(spec, evaluations).name, connection=self._unused)
         job = queue.create_job(
             GENERATE,
-            kwargs={"spec": spec.model_dump_json()},
+            kwargs={"spec": spec.written()},
             job_id=new_job_id(),
             status=JobStatus.QUEUED,
             timeout=NO_DEADLINE,

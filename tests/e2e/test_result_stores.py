@@ -104,7 +104,7 @@ def test_the_same_bytes_as_from_redis_until_they_expire_or_are_erased(
 def test_a_worker_killed_while_it_stores_leaves_nothing_for_ever_and_its_jobs_succeed(
     place: str, redis_url: str, tmp_path: Path
 ) -> None:
-    body = {"steps": 1, "ttl_s": 60, "num_images": 4, "class_label": CLASSES[(POISON + 1) % len(CLASSES)]}
+    body = {"steps": 1, "ttl_s": 600, "num_images": 2, "class_label": CLASSES[(POISON + 1) % len(CLASSES)]}
     log, settings = tmp_path / "log", {"result_store": place, "heartbeat_ttl_s": "2"}
     with running(redis_url, log, worker_module=CLOCKWORK, **settings) as service:
         environment = {f"UNFOG_{name.upper()}": value for name, value in settings.items()}
@@ -112,17 +112,17 @@ def test_a_worker_killed_while_it_stores_leaves_nothing_for_ever_and_its_jobs_su
         second = subprocess.Popen([sys.executable, "-m", *CLOCKWORK], env=environment)
         try:
             until(lambda: httpx.get(f"{service.url}/health/ready").json()["workers"] == 2)
-            answers = [httpx.post(f"{service.url}/v1/jobs", json={**body, "seed": seed}) for seed in range(40)]
+            answers = [httpx.post(f"{service.url}/v1/jobs", json={**body, "seed": seed}) for seed in range(16)]
             jobs = [answer.json() for answer in answers]
             until(lambda: jobs_held(redis_url, second.pid))
         finally:
             second.kill()
             second.wait()
         ended = [service.finished(job) for job in jobs]
-        assert [len(service.pictures(job)) for job in ended] == [4] * 40
-        assert len({one for job in jobs for one in references(redis_url, job["id"])}) == 160
+        assert [len(service.pictures(job)) for job in ended] == [2] * 16
+        assert len({one for job in jobs for one in references(redis_url, job["id"])}) == 32
     assert swept(place, redis_url, time.time()) == 0
-    assert swept(place, redis_url, time.time() + 60 + MARGIN_S) >= 160
+    assert swept(place, redis_url, time.time() + 600 + MARGIN_S) >= 32
     assert swept(place, redis_url, time.time() + 86_400) == 0
 
 

@@ -219,6 +219,7 @@ class BatchWorker(SimpleWorker):
         if not popped:
             return []
         claimed = claim(self.connection, popped, self.name, self._settings.heartbeat_ttl_s)
+        self._intake.rest({queue.name for queue, _ in popped} - {one.queue.name for one in claimed})
         if claimed:
             self.executions.update({one.execution.id: one.execution for one in claimed})
             self._intake.learn([one.spec.num_images for one in claimed])
