@@ -1,5 +1,8 @@
 """How the processes reach Redis: the one place where connections are made."""
 
+import asyncio
+from typing import Any
+
 from redis import Redis
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
@@ -47,6 +50,22 @@ def connect_async(settings: Settings) -> AsyncRedis:
 
 class _SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
     """Asks the Sentinels where to connect to, and has callers wait for a connection when all are in use."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._asking = asyncio.Lock()
+
+    async def get_master_address(self) -> Any:
+        """One question at a time: each would be a connection of its own to a Sentinel."""
+        async with self._asking:
+            return await super().get_master_address()
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        """Close the connections; when all of them, those to the Sentinels too."""
+        await super().disconnect(inuse_connections)
+        if inuse_connections:
+            for sentinel in self.sentinel_manager.sentinels:
+                await sentinel.aclose()
 
 
 def connect(settings: Settings) -> Redis:
