@@ -20,12 +20,12 @@ from jobs.results.places import Results, opened_places
 from jobs.settings import Settings
 from tests.chaos.poison import CLASSES, POISON
 from tests.e2e.running import RunningService, running
-from tests.models.small_model import write_model
 from tests.s3_server import S3Server
 
 pytestmark = pytest.mark.e2e
 
-BODY = {"sampler": "ddim", "steps": 4, "seed": 7, "num_images": 2, "animation": True}
+HARMLESS = CLASSES[(POISON + 1) % len(CLASSES)]
+BODY = {"steps": 4, "seed": 7, "num_images": 2, "animation": True, "class_label": HARMLESS}
 CLOCKWORK = ("tests.chaos.poisoned_worker", "tests.chaos.clockwork_engine")
 """A real worker whose engine computes nothing and starts at once."""
 MARGIN_S = 120
@@ -44,12 +44,9 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @contextmanager
-def with_small_model(redis_url: str, tmp_path: Path, **settings: str) -> Iterator[RunningService]:
-    """A service with a real engine."""
-    model = tmp_path / "small"
-    if not model.exists():
-        write_model(model)
-    with running(redis_url, tmp_path / "log", models=str(model), torch_threads="1", **settings) as service:
+def clockwork(redis_url: str, tmp_path: Path, **settings: str) -> Iterator[RunningService]:
+    """A service of its own."""
+    with running(redis_url, tmp_path / "log", worker_module=CLOCKWORK, **settings) as service:
         yield service
 
 
@@ -83,9 +80,9 @@ def swept(place: str, redis_url: str, at: float) -> int:
 def test_the_same_bytes_as_from_redis_until_they_expire_or_are_erased(
     place: str, redis_url: str, tmp_path: Path
 ) -> None:
-    with with_small_model(redis_url, tmp_path) as service:
+    with clockwork(redis_url, tmp_path) as service:
         old, from_redis = made_by(service)
-    with with_small_model(redis_url, tmp_path, result_store=place) as service:
+    with clockwork(redis_url, tmp_path, result_store=place) as service:
         job, files = made_by(service)
         assert files == from_redis
         assert service.pictures(old) == from_redis[:2], "what lies in Redis is still read"
@@ -104,7 +101,7 @@ def test_the_same_bytes_as_from_redis_until_they_expire_or_are_erased(
 def test_a_worker_killed_while_it_stores_leaves_nothing_for_ever_and_its_jobs_succeed(
     place: str, redis_url: str, tmp_path: Path
 ) -> None:
-    body = {"steps": 1, "ttl_s": 600, "num_images": 2, "class_label": CLASSES[(POISON + 1) % len(CLASSES)]}
+    body = {"ttl_s": 600, "num_images": 2, "class_label": HARMLESS}
     log, settings = tmp_path / "log", {"result_store": place, "heartbeat_ttl_s": "2"}
     with running(redis_url, log, worker_module=CLOCKWORK, **settings) as service:
         environment = {f"UNFOG_{name.upper()}": value for name, value in settings.items()}
@@ -112,17 +109,20 @@ def test_a_worker_killed_while_it_stores_leaves_nothing_for_ever_and_its_jobs_su
         second = subprocess.Popen([sys.executable, "-m", *CLOCKWORK], env=environment)
         try:
             until(lambda: httpx.get(f"{service.url}/health/ready").json()["workers"] == 2)
-            answers = [httpx.post(f"{service.url}/v1/jobs", json={**body, "seed": seed}) for seed in range(16)]
+            answers = [
+                httpx.post(f"{service.url}/v1/jobs", json={**body, "seed": seed, "steps": 120 + 20 * seed})
+                for seed in range(24)
+            ]
             jobs = [answer.json() for answer in answers]
             until(lambda: jobs_held(redis_url, second.pid))
         finally:
             second.kill()
             second.wait()
         ended = [service.finished(job) for job in jobs]
-        assert [len(service.pictures(job)) for job in ended] == [2] * 16
-        assert len({one for job in jobs for one in references(redis_url, job["id"])}) == 32
+        assert [len(service.pictures(job)) for job in ended] == [2] * 24
+        assert len({one for job in jobs for one in references(redis_url, job["id"])}) == 48
     assert swept(place, redis_url, time.time()) == 0
-    assert swept(place, redis_url, time.time() + 600 + MARGIN_S) >= 32
+    assert swept(place, redis_url, time.time() + 600 + MARGIN_S) >= 48
     assert swept(place, redis_url, time.time() + 86_400) == 0
 
 
