@@ -12,6 +12,7 @@ from app.main import create_app
 from app.protocol import PatientHttp
 from jobs.api_keys import any_usable_key
 from jobs.connection import REDIS_DOWN, connect
+from jobs.errors import StoreUnsuitable
 from jobs.logs import configure_logging
 from jobs.settings import Settings, SettingsError, load_settings
 
@@ -69,7 +70,7 @@ def main() -> int:
     try:
         settings = load_settings()
         app = create_app(settings)
-    except SettingsError as error:
+    except (SettingsError, StoreUnsuitable) as error:
         print(error, file=sys.stderr)
         return EXIT_REFUSED
     if nobody_may_call(settings):

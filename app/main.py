@@ -17,6 +17,8 @@ from app.routes import docs, end, events, health, listing, models, openai, playg
 from jobs.api_keys import Keyring
 from jobs.connection import connect, connect_async
 from jobs.events import EventReader
+from jobs.results.places import Results, opened_places
+from jobs.results.sweeping import sweeping
 from jobs.settings import Settings, load_settings
 from jobs.store import JobStore
 from jobs.watch import Watcher
@@ -30,18 +32,21 @@ is null, and fields of answers are only ever added. HEAD works wherever GET does
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """The API, set up by `settings` or by the environment. Raises `SettingsError` for what cannot be used."""
+    """The API, set up by `settings` or by the environment. Raises `SettingsError` and `StoreUnsuitable`."""
     settings = settings or load_settings()
     limit, metrics, signer = parsed(settings.rate_limit), Metrics(), signer_of(settings)
+    places = opened_places(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         redis = connect_async(settings)
+        results = Results(redis, places)
         store = JobStore(
             redis,
             connect(settings),
             settings.max_queued_evaluations,
             settings.max_caller_queued_evaluations,
+            results,
         )
         services = Services(
             settings=settings,
@@ -55,7 +60,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             access=Access(settings, Keyring(redis), signer),
         )
         app.state.services = services
-        async with services.events.running(), services.watcher.running():
+        async with services.events.running(), services.watcher.running(), sweeping(results, redis):
             yield
         await store.close()
 

@@ -34,6 +34,6 @@ def sheet_tag(pictures: Sequence[Picture]) -> str:
 
 
 async def sheet_of(store: JobStore, pictures: Sequence[Picture]) -> bytes:
-    """The pictures of a job as one PNG. Raises `JobNotFound` when they have expired meanwhile."""
-    pngs = [await store.picture(picture) for picture in pictures]
+    """The pictures of a job as one PNG. Raises `JobNotFound` when they have expired, and `ResultsAway`."""
+    pngs = await asyncio.gather(*(store.picture(picture) for picture in pictures))
     return pngs[0] if len(pngs) == 1 else await asyncio.to_thread(grid, pngs)

@@ -24,6 +24,7 @@ from jobs.errors import (
     ModelUnknown,
     Refusal,
     RequestRefused,
+    ResultsAway,
     StoreNearlyFull,
     TooMuchQueued,
 )
@@ -236,6 +237,7 @@ _PROBLEMS: dict[type[Exception], Callable[[Any], Problem]] = {
     TooMuchQueued: _too_much,
     IdempotencyConflict: lambda error: Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency_conflict", str(error)),
     StoreNearlyFull: _nearly_full,
+    ResultsAway: lambda _: _store_unavailable("the store of the pictures does not answer; try again"),
     HTTPException: _of_framework,
     ResponseError: _redis_refuses,
     **dict.fromkeys(REDIS_DOWN, lambda _: _store_unavailable("the job store does not answer; try again")),

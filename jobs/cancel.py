@@ -14,6 +14,7 @@ from jobs.ending import Ending, end
 from jobs.errors import JobGone
 from jobs.queue import ServiceJob, ServiceQueue
 from jobs.record import JobRecord, Status, record_of, restore
+from jobs.results.places import is_elsewhere
 
 
 async def cancel(redis: Redis, unused: SyncRedis, record: JobRecord) -> JobRecord:
@@ -77,7 +78,7 @@ _ENDED = (JobStatus.FINISHED, JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CAN
 
 
 async def erase(redis: Redis, record: JobRecord) -> bool:
-    """Delete an ended job and all it made, and strike it from RQ's lists; False if it has not ended.
+    """Delete an ended job and what it has in Redis, and strike it from RQ's lists; False if it has not ended.
 
     A worker that still computes it finds that it is no longer its own. That the id was given out stays known.
     """
@@ -87,7 +88,6 @@ async def erase(redis: Redis, record: JobRecord) -> bool:
         *(f"rq:{kind}:{record.queue}" for kind in ("finished", "failed", "canceled")),
         f"rq:results:{job_id}",
         f"rq:executions:{job_id}",
-        *(picture.key for picture in meta.pictures),
-        *([meta.animation.key] if meta.animation else []),
+        *(one for one in meta.references if not is_elsewhere(one)),
     ]
     return bool(await redis.eval(_ERASE, len(names), *names, job_id, *_ENDED))

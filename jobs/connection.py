@@ -1,16 +1,23 @@
-"""How the processes reach Redis."""
+"""How the processes reach Redis: the one place where connections are made."""
+
+import asyncio
+from typing import Any
 
 from redis import Redis
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import ConstantBackoff, ExponentialBackoff
+from redis.asyncio.sentinel import Sentinel as AsyncSentinel
+from redis.asyncio.sentinel import SentinelConnectionPool
+from redis.backoff import ConstantBackoff, ExponentialBackoff, NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
+from redis.sentinel import Sentinel
 
 from jobs.errors import StoreUnsuitable
+from jobs.redis_url import is_sentinel_url, parsed_sentinel_url
 from jobs.settings import Settings
 
 REDIS_DOWN: tuple[type[Exception], ...] = (RedisConnectionError, RedisTimeoutError)
@@ -22,27 +29,61 @@ API_CONNECTIONS = 64
 
 def connect_async(settings: Settings) -> AsyncRedis:
     """A client for the API: gives up at once when Redis is gone and after 4 s when it hangs; a caller waits."""
-    pool = BlockingConnectionPool.from_url(
-        settings.redis_url.get_secret_value(),
-        max_connections=API_CONNECTIONS,
-        timeout=2,
-        socket_timeout=0.9,
-        socket_connect_timeout=0.9,
+    url = settings.redis_url.get_secret_value()
+    options = {
+        "max_connections": API_CONNECTIONS,
+        "timeout": 2,
+        "socket_timeout": 0.9,
+        # By TLS this covers the handshakes of all that connect at the same moment, computed one after the other.
+        "socket_connect_timeout": 2.0 if url.startswith("rediss") else 0.9,
         # One more try, for a connection that went stale in the pool. Not after a timeout: a caller has waited
         # long enough, and the command may have been carried out.
-        retry=AsyncRetry(ConstantBackoff(0.05), 1, (RedisConnectionError,)),
-    )
-    return AsyncRedis.from_pool(pool)
+        "retry": AsyncRetry(ConstantBackoff(0.05), 1, (RedisConnectionError,)),
+    }
+    if not is_sentinel_url(url):
+        return AsyncRedis.from_pool(BlockingConnectionPool.from_url(url, **options))
+    told = parsed_sentinel_url(url)
+    quick = {"retry": AsyncRetry(NoBackoff(), 0), "socket_timeout": 0.4, "socket_connect_timeout": 0.4}
+    sentinels = AsyncSentinel(told.sentinels, sentinel_kwargs=quick | told.sentinel_options)
+    return AsyncRedis.from_pool(_SentinelPool(told.master, sentinels, **(options | told.options)))
+
+
+class _SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
+    """Asks the Sentinels where to connect to, and has callers wait for a connection when all are in use."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._asking = asyncio.Lock()
+
+    async def get_master_address(self) -> Any:
+        """One question at a time: each would be a connection of its own to a Sentinel."""
+        async with self._asking:
+            return await super().get_master_address()
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        """Close the connections; when all of them, those to the Sentinels too."""
+        await super().disconnect(inuse_connections)
+        if inuse_connections:
+            for sentinel in self.sentinel_manager.sentinels:
+                await sentinel.aclose()
 
 
 def connect(settings: Settings) -> Redis:
     """A client for the workers: the main loop does its own waiting."""
-    return Redis.from_url(
-        settings.redis_url.get_secret_value(),
-        socket_timeout=5.0,
-        socket_connect_timeout=2.0,
-        retry=Retry(ExponentialBackoff(cap=0.2, base=0.02), 1),
-    )
+    return client_of(settings, 5.0, 2.0, Retry(ExponentialBackoff(cap=0.2, base=0.02), 1))
+
+
+def client_of(settings: Settings, timeout_s: float, connect_timeout_s: float, retry: Retry) -> Redis:
+    """A client that blocks."""
+    url = settings.redis_url.get_secret_value()
+    options = {"socket_timeout": timeout_s, "socket_connect_timeout": connect_timeout_s, "retry": retry}
+    if not is_sentinel_url(url):
+        return Redis.from_url(url, **options)
+    told = parsed_sentinel_url(url)
+    quick = {"retry": Retry(NoBackoff(), 0), "socket_timeout": 1.0, "socket_connect_timeout": 1.0}
+    sentinels = Sentinel(told.sentinels, sentinel_kwargs=quick | told.sentinel_options)
+    client: Redis = sentinels.master_for(told.master, **(options | told.options))
+    return client
 
 
 def require_no_eviction(policy: str) -> None:

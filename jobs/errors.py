@@ -11,7 +11,8 @@ JobError
 │   └── CallerQueueFull  so many of this caller's
 ├── IdempotencyConflict  the caller's key already stands for another body
 ├── StoreNearlyFull    Redis keeps its last memory for the ends of accepted jobs
-└── StoreUnsuitable    Redis answers but may lose jobs (it evicts keys)
+├── ResultsAway        the store of the pictures does not answer, or takes nothing for now
+└── StoreUnsuitable    Redis may lose jobs (it evicts keys), or no picture can be stored as it is set up
 """
 
 from dataclasses import dataclass
@@ -109,5 +110,9 @@ class StoreNearlyFull(JobError):
     """Redis has used so much of its memory that new jobs would endanger the ends of accepted ones."""
 
 
+class ResultsAway(JobError):
+    """The store of the pictures does not answer, or takes nothing for now. The message holds no secret."""
+
+
 class StoreUnsuitable(JobError):
-    """Redis is set up so that it could throw accepted jobs away."""
+    """Redis is set up so that it could throw accepted jobs away, or the store of the pictures takes none."""

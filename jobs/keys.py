@@ -24,6 +24,9 @@ MAINTENANCE_LOCK = "unfog:maintenance"
 SUSPECTS_LOCK = "unfog:suspects"
 """String with a TTL: a worker is running suspects."""
 
+SWEEP_LOCK = "unfog:results:sweep"
+"""String with a TTL: an API has swept expired results lately; see `jobs.results.sweeping`."""
+
 REFUSALS = "unfog:refusals"
 """Hash with a TTL: name of a worker that could not start → why."""
 

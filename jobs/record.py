@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from redis import Redis
 from rq.job import JobStatus
 from rq.serializers import JSONSerializer
@@ -49,6 +49,7 @@ class Picture(BaseModel):
 
     index: int
     key: str
+    """Its reference: a key of Redis, or place and name in another store; see `jobs.results`."""
     seed: int
     class_label: str | None
     width: int
@@ -93,6 +94,12 @@ class JobMeta(BaseModel):
     animation: StoredAnimation | None = None
     failure: Failure | None = None
 
+    @property
+    def references(self) -> tuple[str, ...]:
+        """All files of a job that has succeeded; see `jobs.results`."""
+        animation = (self.animation.key,) if self.animation else ()
+        return (*(picture.key for picture in self.pictures), *animation)
+
 
 @dataclass(frozen=True)
 class JobRecord:
@@ -128,14 +135,32 @@ def status_of(rq_status: str | None) -> Status:
 
 
 def spec_of(job: ServiceJob) -> JobSpec:
-    """The spec that a job carries.
+    """The spec that a job carries, as far as this release knows its fields: enough for everything but running it.
 
     Raises `ValueError` or `KeyError` for a job that this service did not submit; what else a forged hash can
     provoke is RQ's business.
     """
+    return _spec(job, "ignore")
+
+
+def whole_spec_of(job: ServiceJob) -> JobSpec:
+    """The spec that a job carries, all of it. Raises as `spec_of` does, and `FromNewerRelease`."""
+    try:
+        return _spec(job, "forbid")
+    except ValidationError as error:
+        if all(fault["type"] == "extra_forbidden" for fault in error.errors()):
+            raise FromNewerRelease(", ".join(str(fault["loc"][-1]) for fault in error.errors())) from None
+        raise
+
+
+class FromNewerRelease(Exception):
+    """A job asks for something that this release does not know; the message names the fields."""
+
+
+def _spec(job: ServiceJob, extra: Literal["ignore", "forbid"]) -> JobSpec:
     if job.func_name != GENERATE:
         raise ValueError(f"{job.func_name!r} is not a function of this service")
-    return JobSpec.model_validate_json(job.kwargs["spec"])
+    return JobSpec.model_validate_json(job.kwargs["spec"], extra=extra)
 
 
 def restore(job_id: str, raw: dict[bytes, bytes], connection: Redis) -> ServiceJob:
@@ -187,7 +212,7 @@ def _read(job_id: str, raw: Mapping[bytes, bytes | None]) -> JobRecord:
     return JobRecord(
         id=job_id,
         status=status,
-        spec=JobSpec.model_validate_json(named["spec"]),
+        spec=JobSpec.model_validate_json(named["spec"], extra="ignore"),
         meta=JobMeta.model_validate_json(meta),
         created_at=created,
         started_at=_moment(started_at),

@@ -1,6 +1,7 @@
 """Every setting of the service, read from the environment with the prefix `UNFOG_`."""
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,8 +10,16 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from redis.connection import parse_url
 
+from jobs.redis_url import is_sentinel_url, parsed_sentinel_url
+
+IN_REDIS = "redis"
+"""The store of results that is the Redis of the jobs."""
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 BUNDLED_MODEL = CHECKOUT / "models" / "bundled" / "cats-32"
+
+
+_PLACE = re.compile(r"folder:/[^,]*[^,/]|s3://[a-z0-9][a-z0-9.-]*(/[\w.-]+)*")
 
 
 class SettingsError(Exception):
@@ -28,7 +37,14 @@ class Settings(BaseSettings):
 
     # Where things are
     redis_url: SecretStr = Field(
-        SecretStr("redis://127.0.0.1:6379/0"), description="Redis, as a redis://, rediss:// or unix:// URL."
+        SecretStr("redis://127.0.0.1:6379/0"),
+        description="Redis, by redis://, rediss://, unix:// or redis+sentinel://; see below.",
+    )
+    result_store: str = Field(
+        IN_REDIS, description="Where pictures are kept: `redis`, `folder:/PATH` or `s3://BUCKET/PREFIX`."
+    )
+    old_result_stores: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Where they were kept before, separated by commas; still read and swept."
     )
     state_dir: Path = Field(
         CHECKOUT / ".unfog",
@@ -124,16 +140,30 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _of_redis(cls, value: SecretStr) -> SecretStr:
+        url = value.get_secret_value()
         try:
-            parse_url(value.get_secret_value())
+            parsed_sentinel_url(url) if is_sentinel_url(url) else parse_url(url)
         except ValueError:
             # Not redis-py's own words: they may quote a piece of a password.
             raise ValueError(
-                "it must look like redis://HOST:PORT/0, rediss://HOST:PORT/0 or unix:///PATH"
+                "it must look like redis://HOST:PORT/0, rediss://HOST:PORT/0, unix:///PATH or "
+                "redis+sentinel://HOST:PORT,HOST:PORT/MASTER/0"
             ) from None
         return value
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("result_store")
+    @classmethod
+    def _a_place(cls, value: str) -> str:
+        if value != IN_REDIS and not _PLACE.fullmatch(value):
+            raise ValueError("it must be redis, folder:/PATH or s3://BUCKET/PREFIX, without a slash at its end")
+        return value
+
+    @field_validator("old_result_stores")
+    @classmethod
+    def _places(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(cls._a_place, value))
+
+    @field_validator("cors_origins", "old_result_stores", mode="before")
     @classmethod
     def _origins(cls, value: object) -> object:
         if isinstance(value, str):

@@ -17,6 +17,10 @@ class JobSpec(BaseModel):
     """One job as it stands in the queue: n images, one model, one sampler, one step count, one seed.
 
     Image k starts from the seed (seed + k) mod 2³² and shows `class_labels[k]`.
+
+    Releases run side by side, so this class only ever grows, by fields with a default, and the meaning of a field
+    never changes. `written` leaves out what has its default: a job that asks for nothing new can be read by a
+    release that does not know the new field.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -57,6 +61,10 @@ class JobSpec(BaseModel):
             if labels is not None and len(labels) != self.num_images:
                 raise ValueError(f"{len(labels)} labels for {self.num_images} images")
         return self
+
+    def written(self) -> str:
+        """The spec as JSON, without what has its default."""
+        return self.model_dump_json(exclude_defaults=True)
 
     def image_seed(self, index: int) -> int:
         """The seed of image `index`."""

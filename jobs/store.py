@@ -21,6 +21,7 @@ from jobs.listing import Page, read_page
 from jobs.memory import MemoryGuard
 from jobs.queue import GENERATE, ServiceJob, ServiceQueue
 from jobs.record import FIELDS, JobMeta, JobRecord, Picture, Status, read_record, record_of
+from jobs.results.places import Results, is_elsewhere
 from jobs.spec import JobSpec
 from jobs.stats import Stats, read_stats
 from jobs.submit import INDEX_TTL_S, Idempotency, Limits, push
@@ -34,13 +35,20 @@ class JobStore:
     """Jobs in Redis, seen from the API.
 
     `unused` is a synchronous client that RQ's classes want to hold; no call ever goes through it. `max_queued`
-    evaluations may wait, `max_queued_of_caller` of one caller.
+    evaluations may wait, `max_queued_of_caller` of one caller. `results` is where pictures are read from; Redis
+    alone if it is not given.
     """
 
     def __init__(
-        self, redis: AsyncRedis, unused: Redis, max_queued: int, max_queued_of_caller: int | None = None
+        self,
+        redis: AsyncRedis,
+        unused: Redis,
+        max_queued: int,
+        max_queued_of_caller: int | None = None,
+        results: Results | None = None,
     ) -> None:
         self._redis, self._unused = redis, unused
+        self._results = results or Results(redis)
         self._limits = Limits(max_queued, max_queued if max_queued_of_caller is None else max_queued_of_caller)
         self._memory = MemoryGuard(redis)
 
@@ -58,7 +66,7 @@ class JobStore:
         queue = ServiceQueue(lane_of(spec, evaluations).name, connection=self._unused)
         job = queue.create_job(
             GENERATE,
-            kwargs={"spec": spec.model_dump_json()},
+            kwargs={"spec": spec.written()},
             job_id=new_job_id(),
             status=JobStatus.QUEUED,
             timeout=NO_DEADLINE,
@@ -107,8 +115,14 @@ class JobStore:
         return await cancel(self._redis, self._unused, await self.get(job_id, caller))
 
     async def erase(self, job_id: str, caller: str | None = None) -> None:
-        """Erase an ended job and all that it made. Raises `JobUnfinished`, and as `get` does."""
-        if not await erase(self._redis, await self.get(job_id, caller)):
+        """Erase an ended job and all that it made. Raises `JobUnfinished`, `ResultsAway`, and as `get` does.
+
+        What lies outside of Redis goes first: a store that is away leaves a job that can be erased later.
+        """
+        record = await self.get(job_id, caller)
+        if record.status.ended:
+            await self._results.delete([one for one in record.meta.references if is_elsewhere(one)])
+        if not await erase(self._redis, record):
             raise JobUnfinished(job_id)
 
     async def jobs_of(self, caller: str, status: Status | None, cursor: str | None, limit: int) -> Page:
@@ -132,19 +146,19 @@ class JobStore:
         return await read_stats(self._redis)
 
     async def picture(self, picture: Picture) -> bytes:
-        """The PNG of one picture. Raises `JobNotFound` when it has expired meanwhile."""
-        png: Any = await self._redis.get(picture.key)
+        """The PNG of one picture. Raises `JobNotFound` when it has expired meanwhile, and `ResultsAway`."""
+        png = await self._results.get(picture.key)
         if png is None:
             raise JobNotFound("the picture has expired")
-        return bytes(png)
+        return png
 
     async def animation(self, record: JobRecord) -> bytes:
-        """The animated PNG of a job. Raises `JobNotFound` when it has none, or it has expired meanwhile."""
+        """The animated PNG of a job. Raises `JobNotFound` when it has none or it has expired, and `ResultsAway`."""
         stored = record.meta.animation
-        png: Any = await self._redis.get(stored.key) if stored is not None else None
+        png = await self._results.get(stored.key) if stored is not None else None
         if png is None:
             raise JobNotFound(f"job {record.id} has no animation, or it has expired")
-        return bytes(png)
+        return png
 
     async def health(self) -> dict[str, Any]:
         """What Redis says of itself: `maxmemory_policy`, `used_memory`, `maxmemory`."""

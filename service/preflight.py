@@ -6,11 +6,11 @@ import socket
 import sys
 from pathlib import Path
 
-from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from jobs.connection import client_of
 from jobs.settings import Settings, SettingsError, load_settings
 from service.problem import CannotStart
 from service.redis_server import find_redis_server
@@ -82,12 +82,7 @@ def require_redis_server() -> Path:
 def require_redis(settings: Settings) -> None:
     """Raise `CannotStart` unless the Redis of the settings answers. The message holds no password."""
     try:
-        with Redis.from_url(
-            settings.redis_url.get_secret_value(),
-            socket_timeout=5.0,
-            socket_connect_timeout=5.0,
-            retry=Retry(NoBackoff(), 0),
-        ) as client:
+        with client_of(settings, 5.0, 5.0, Retry(NoBackoff(), 0)) as client:
             client.ping()
     except (RedisError, ValueError) as error:
         raise CannotStart(

@@ -63,6 +63,7 @@ class Supervisor:
     children: in the order of their start; each is waited for, by its `ready`, before the next is started.
     write: takes a line for the terminal. on_ready: called once, when the last is ready.
     on_child_death: called with a dead child, its pid still in it, before it is started again.
+    stop_together: whether all are asked to stop at once, and not one after the other.
     """
 
     def __init__(
@@ -73,12 +74,14 @@ class Supervisor:
         on_ready: Callable[[], None] = lambda: None,
         on_child_death: Callable[[Child], None] = lambda child: None,
         restarts: Restarts | None = None,
+        stop_together: bool = False,
     ) -> None:
         self._lives = [_Life(child) for child in children]
         self._write = write
         self._on_ready = on_ready
         self._on_child_death = on_child_death
         self._restarts = restarts or Restarts()
+        self._stop_together = stop_together
         self._width = max(len(child.name) for child in children)
         self._selector = selectors.DefaultSelector()
         self._was_ready = False
@@ -183,22 +186,30 @@ class Supervisor:
 
     def _stop_all(self) -> None:
         """Stop the children, last started first. A second stop signal leaves each a second at most."""
+        started = [life for life in reversed(self._lives) if life.child.pid is not None]
         hurry = False
-        for life in reversed(self._lives):
-            child = life.child
-            if child.pid is None:
-                continue
-            child.send(signal.SIGTERM)
-            deadline = time.monotonic() + (_HURRY_S if hurry else child.stop_s)
-            while child.running and child.poll() is None:
-                if time.monotonic() > deadline:
-                    child.kill()
-                if self._listen(_POLL_S):
-                    hurry = True
-                    child.send(signal.SIGTERM)
-                    deadline = min(deadline, time.monotonic() + _HURRY_S)
-            self._close(life)
+        for lives in [started] if self._stop_together else [[life] for life in started]:
+            hurry = self._stop(lives, hurry)
         self._selector.close()
+
+    def _stop(self, lives: Sequence[_Life], hurry: bool) -> bool:
+        """Stop some children at once; whether somebody is in a hurry now."""
+        for life in lives:
+            life.child.send(signal.SIGTERM)
+        begun = time.monotonic()
+        hurried_at = begun if hurry else None
+        while any(life.child.running and life.child.poll() is None for life in lives):
+            for life in lives:
+                until = begun + life.child.stop_s
+                if time.monotonic() > (until if hurried_at is None else min(until, hurried_at + _HURRY_S)):
+                    life.child.kill()
+            if self._listen(_POLL_S):
+                hurried_at = hurried_at or time.monotonic()
+                for life in lives:
+                    life.child.send(signal.SIGTERM)
+        for life in lives:
+            self._close(life)
+        return hurried_at is not None
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

@@ -7,6 +7,7 @@ import pytest
 from redis import Redis
 
 from service.redis_server import RedisServer, find_redis_server
+from tests.s3_server import S3Server, s3_server
 
 collect_ignore = [] if os.environ.get("TEST_CONTAINERS") else ["containers"]
 """Containers need an engine and minutes: `make test-containers`."""
@@ -30,3 +31,10 @@ def redis_url(redis_server: RedisServer) -> str:
     with Redis.from_url(redis_server.url) as client:
         client.flushall()
     return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3-compatible server, for all tests that do not harm it."""
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server

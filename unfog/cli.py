@@ -36,7 +36,7 @@ COMMANDS = {
     "bench": Command("unfog.commands.bench", "bench"),
     "serve": Command("unfog.commands.serve", "serve", ("service", "jobs", "app", "worker", "models")),
     "api": Command("unfog.commands.api", "api", ("app", "jobs")),
-    "worker": Command("unfog.commands.worker", "worker", ("worker", "jobs", "models")),
+    "worker": Command("unfog.commands.worker", "worker", ("worker", "jobs", "models", "service")),
     "dispatch": Command("unfog.commands.dispatch", "dispatch", ("dispatch", "jobs")),
     "train": Command("unfog.commands.train", "train", ("models",)),
     "parts": Command("unfog.commands.parts", "parts", ("models",), group=True),

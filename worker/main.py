@@ -14,8 +14,10 @@ from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from jobs.catalogue import report_refusal
 from jobs.connection import REDIS_DOWN, connect, require_no_eviction
-from jobs.errors import StoreUnsuitable
+from jobs.errors import ResultsAway, StoreUnsuitable
 from jobs.logs import configure_logging
+from jobs.results.places import writer_of
+from jobs.results.store import ResultWriter
 from jobs.settings import Settings, SettingsError, load_settings
 from worker.consumer.batch_worker import BatchWorker, unique_name
 from worker.engine_client import EngineClient, EngineDied, EngineRefused
@@ -118,12 +120,13 @@ def wait_for_redis(redis: Redis) -> bool:
 
 
 def work(settings: Settings, redis: Redis, start_engine: StartEngine, metrics: WorkerMetrics) -> None:
-    """Work with one engine until asked to stop. Raises `EngineRefused` and `EngineDied`."""
+    """Work with one engine until asked to stop. Raises `EngineRefused`, `EngineDied` and `StoreUnsuitable`."""
+    writer = required_writer(settings, redis)
     engine = start_engine()
     try:
         serves = engine.start(settings.engine_start_s)
         metrics.engine_starts.inc()
-        worker = BatchWorker(settings, redis, engine, serves, unique_name(), metrics)
+        worker = BatchWorker(settings, redis, engine, serves, unique_name(), metrics, writer)
         log.info("worker ready", name=worker.name, models=[card.id for card in serves.cards])
         with metrics.engine.following(engine):
             worker.work()
@@ -145,6 +148,19 @@ def _leave_when_asked() -> None:
 
 def _leave(number: int, frame: FrameType | None) -> None:
     raise SystemExit(0)
+
+
+def required_writer(settings: Settings, redis: Redis) -> ResultWriter:
+    """The way to the store of the pictures. Raises `StoreUnsuitable` if it can never take any.
+
+    One that does not answer may do so by the time there is a picture.
+    """
+    writer = writer_of(settings, redis)
+    try:
+        writer.require()
+    except ResultsAway as error:
+        log.warning("the store of the pictures does not answer yet", reason=str(error))
+    return writer
 
 
 @contextlib.contextmanager

@@ -44,7 +44,8 @@ def run(channel: Channel) -> None:
             if steps[name] == row.steps:
                 rows.remove(row)
                 pixels = bytes([row.seed % 256]) * (CARD.height * CARD.width * 3)
-                channel.send(*protocol.left(RowDone(row.key, row.index, pixels)))
+                frames = pixels * 2 if row.animate else b""
+                channel.send(*protocol.left(RowDone(row.key, row.index, pixels, frames)))
         if time.monotonic() - told_at > 0.2:
             told_at = time.monotonic()
             done: dict[str, int] = {}

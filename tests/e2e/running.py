@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,9 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(redis_url: str, log: Path, **settings: str) -> Iterator[RunningService]:
+def running(
+    redis_url: str, log: Path, *, worker_module: Sequence[str] = ("worker",), **settings: str
+) -> Iterator[RunningService]:
     """Start a worker and the API; stop both at the end, and see that they end cleanly."""
     port = free_port()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("UNFOG_")}
@@ -64,8 +66,8 @@ def running(redis_url: str, log: Path, **settings: str) -> Iterator[RunningServi
     environment |= {f"UNFOG_{name.upper()}": value for name, value in settings.items()}
     with log.open("ab") as out:
         worker, api = (
-            subprocess.Popen([sys.executable, "-m", room], env=environment, stdout=out, stderr=out)
-            for room in ("worker", "app")
+            subprocess.Popen([sys.executable, "-m", *module], env=environment, stdout=out, stderr=out)
+            for module in (worker_module, ("app",))
         )
         service = RunningService(f"http://127.0.0.1:{port}", redis_url, worker, api)
         try:

@@ -15,6 +15,7 @@ from jobs.ledger import Entry, entry_of
 from jobs.queue import ServiceQueue
 from jobs.record import Failure, JobRecord
 from jobs.request import JobRequest, evaluations, resolve
+from jobs.results.in_redis import RedisWriter
 from jobs.settings import Settings
 from jobs.spec import ANONYMOUS, JobSpec
 from jobs.store import JobStore
@@ -23,7 +24,7 @@ from tests.cards import FRUIT, png
 from worker.consumer.claim import Claimed, claim, pop
 from worker.consumer.commit import commit, give_back
 from worker.consumer.execution import LiveJob
-from worker.consumer.storing import store_files
+from worker.consumer.storing import Storing
 from worker.png import Encoded
 
 TTL_S = 10
@@ -122,7 +123,7 @@ class Desk:
         live.encoded = {index: Encoded(picture, "0", 16, 16) for index in range(live.spec.num_images)}
         if live.spec.animation:
             live.animation = picture
-        store_files(self.redis, [live])
+        Storing(RedisWriter(self.redis)).stored([live])
         return not commit(self.redis, Clerk(worker), [live])
 
     def stop(self, worker: str, live: LiveJob) -> bool:

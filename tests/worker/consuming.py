@@ -13,6 +13,7 @@ from jobs.catalogue import Catalogue, announce
 from jobs.connection import connect, connect_async
 from jobs.record import JobRecord
 from jobs.request import JobRequest, evaluations, resolve
+from jobs.results.places import writer_of
 from jobs.settings import Settings
 from jobs.store import JobStore
 from tests.cards import FRUIT
@@ -99,7 +100,7 @@ def consuming(redis_url: str, **settings: Any) -> Iterator[Bench]:
     engine = FakeEngine(FRUIT.height, FRUIT.width)
     serving = Serving((FRUIT,), {FRUIT.id: ENGINE})
     metrics = WorkerMetrics()
-    worker = BatchWorker(chosen, redis, engine, serving, unique_name(), metrics)
+    worker = BatchWorker(chosen, redis, engine, serving, unique_name(), metrics, writer_of(chosen, redis))
     worker.bootstrap(logging_level="ERROR")
     announce(redis, worker.name, serving.cards, chosen.heartbeat_ttl_s)
     try:

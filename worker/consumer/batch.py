@@ -96,7 +96,7 @@ class Batch:
     def stop(self, jobs: Iterable[LiveJob]) -> None:
         """Let jobs go no further: they were cancelled, or are no longer ours. One that has ended already has."""
         for one in jobs:
-            if not one.ended:
+            if not one.ended or one.waits_for_store:
                 one.stopped = True
                 self._engine.remove(one.key)
 

@@ -25,6 +25,8 @@ from jobs.catalogue import announce, withdraw
 from jobs.connection import comes_back
 from jobs.queue import ServiceJob, ServiceQueue
 from jobs.recovery import alive_key, worker_name
+from jobs.results.in_redis import RedisWriter
+from jobs.results.store import ResultWriter
 from jobs.settings import Settings
 from worker.consumer.batch import Batch
 from worker.consumer.claim import Claimed, claim
@@ -33,7 +35,7 @@ from worker.consumer.execution import LiveJob
 from worker.consumer.heartbeat import breathe
 from worker.consumer.intake import Intake, Popped
 from worker.consumer.isolation import Isolation
-from worker.consumer.storing import store_files
+from worker.consumer.storing import Storing
 from worker.consumer.upkeep import Upkeep
 from worker.consumer.watching import Watching
 from worker.engine_client import EngineClient, EngineDied, Serving
@@ -66,6 +68,7 @@ class BatchWorker(SimpleWorker):
         serving: Serving,
         name: str,
         metrics: WorkerMetrics,
+        writer: ResultWriter | None = None,
     ) -> None:
         self._settings, self._engine, self._serving = settings, engine, serving
         self._batch = Batch(settings, engine, serving, metrics)
@@ -92,6 +95,7 @@ class BatchWorker(SimpleWorker):
         self._upkeep = Upkeep(redis, self._intake.queues, name)
         self._isolation = Isolation(redis, self._intake, name, settings.heartbeat_ttl_s)
         self._watching = Watching(redis, engine)
+        self._storing = Storing(writer or RedisWriter(redis))
 
     # What RQ decides otherwise
 
@@ -140,6 +144,7 @@ class BatchWorker(SimpleWorker):
             raise
         finally:
             self._batch.close()
+            self._storing.close()
             self._say_goodbye()
         return True
 
@@ -214,6 +219,7 @@ class BatchWorker(SimpleWorker):
         if not popped:
             return []
         claimed = claim(self.connection, popped, self.name, self._settings.heartbeat_ttl_s)
+        self._intake.rest({queue.name for queue, _ in popped} - {one.queue.name for one in claimed})
         if claimed:
             self.executions.update({one.execution.id: one.execution for one in claimed})
             self._intake.learn([one.spec.num_images for one in claimed])
@@ -237,9 +243,8 @@ class BatchWorker(SimpleWorker):
     # Commit
 
     def _commit(self) -> None:
-        ended = self._batch.ended
+        ended = self._storing.stored(self._batch.ended)
         if ended:
-            store_files(self.connection, ended)
             not_ours = commit(self.connection, self, ended)
             self._batch.report_ends(one for one in ended if one not in not_ours)
             self._forget(ended, not_ours)
@@ -296,12 +301,10 @@ class BatchWorker(SimpleWorker):
         self._batch.finish_encoding(self._settings.heartbeat_ttl_s / 2)
         while self._batch:
             try:
+                self._storing.finish(self._batch.ended, self._settings.heartbeat_ttl_s / 4)
                 self._commit()
-                live = self._batch.live
-                if live:
-                    not_ours = give_back(self.connection, self.name, live, crashed=crashed)
-                    self._batch.report_given_back([one for one in live if one not in not_ours], crashed=crashed)
-                    self._forget(live, not_ours)
+                self._give_back([one for one in self._batch.live if not one.ended], crashed=crashed)
+                self._give_back(self._batch.live, crashed=False)  # they are done, and only the store is away
             except RedisError as error:
                 if not comes_back(error):
                     raise
@@ -310,6 +313,12 @@ class BatchWorker(SimpleWorker):
                     log.warning("leaving; other workers will take the jobs back", jobs=len(self._batch))
                     return
                 time.sleep(0.5)
+
+    def _give_back(self, live: list[LiveJob], *, crashed: bool) -> None:
+        if live:
+            not_ours = give_back(self.connection, self.name, live, crashed=crashed)
+            self._batch.report_given_back([one for one in live if one not in not_ours], crashed=crashed)
+            self._forget(live, not_ours)
 
     def _say_goodbye(self) -> None:
         try:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import structlog
 from redis import Redis, WatchError
 from redis.client import Pipeline
 from rq.executions import Execution
@@ -14,10 +15,12 @@ from rq.utils import as_text
 from jobs import ledger
 from jobs.events import publish_moved
 from jobs.queue import ServiceJob, ServiceQueue
-from jobs.record import JobMeta, restore, spec_of, write_meta
+from jobs.record import FromNewerRelease, JobMeta, restore, whole_spec_of, write_meta
 from jobs.spec import JobSpec
 
 MALFORMED_KEPT_S = 86_400
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ def claim(redis: Redis, popped: Sequence[tuple[ServiceQueue, str]], worker_name:
     """Claim popped jobs in one transaction: only those that are queued at that moment.
 
     A job that was cancelled, deleted or claimed meanwhile is dropped; a malformed one, or one that names
-    another function than ours, is marked failed. Both leave the intermediate list.
+    another function than ours, is marked failed; one from a newer release goes back. All leave the intermediate
+    list.
     """
     queue_of = {job_id: queue for queue, job_id in popped}
     while True:
@@ -84,7 +88,12 @@ def _take(
         return None
     try:
         job = restore(job_id, raw, redis)
-        spec, meta = spec_of(job), JobMeta.model_validate(job.meta)
+        spec, meta = whole_spec_of(job), JobMeta.model_validate(job.meta)
+    except FromNewerRelease as error:
+        # At the back, so that what is behind it comes first; its place in the books is that of before.
+        pipe.rpush(queue.key, job_id)
+        log.warning("left for a newer worker", job=job_id, unknown=str(error))
+        return None
     except Exception:  # noqa: BLE001  # whatever a forged hash provokes must not stop the worker
         _mark_malformed(pipe, queue, job_id)
         return None

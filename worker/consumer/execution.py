@@ -10,10 +10,10 @@ from redis.client import Pipeline
 from rq.executions import Execution
 from rq.utils import now
 
-from jobs import keys
 from jobs.catalogue import ModelCard
 from jobs.queue import ServiceJob, ServiceQueue
 from jobs.record import Failure, JobMeta, Picture, Status, StoredAnimation, write_running_meta
+from jobs.results.store import ANIMATION, ResultFile
 from jobs.spec import JobSpec
 from worker.png import Encoded
 from worker.row import RowDone, RowRequest
@@ -34,6 +34,8 @@ class LiveJob:
     encoded: dict[int, Encoded] = field(default_factory=dict)
     """The pictures; they and the animation come together, when all rows are done."""
     animation: bytes | None = None
+    stored: dict[str, str] = field(default_factory=dict)
+    """The reference of each file, by part, once all of them are stored."""
     failure: Failure | None = None
     stopped: bool = False
     computing_s: float = 0.0
@@ -80,6 +82,11 @@ class LiveJob:
         if self.stopped:
             return Status.CANCELED
         return Status.FAILED if self.failure is not None else Status.SUCCEEDED
+
+    @property
+    def waits_for_store(self) -> bool:
+        """Whether the job has ended well, and its files are not stored yet."""
+        return self.ended and self.outcome is Status.SUCCEEDED and not self.stored
 
     @property
     def computed(self) -> bool:
@@ -136,18 +143,20 @@ class LiveJob:
         """What its files take while they wait to be stored."""
         return len(self.animation or b"") + sum(len(one.png) for one in self.encoded.values())
 
-    def files(self) -> dict[str, bytes]:
-        """The files by key."""
-        files = {self._picture_key(index): one.png for index, one in self.encoded.items()}
+    def files(self, expires_at: float) -> list[ResultFile]:
+        """The files, to be kept until that Unix second."""
+        parts = {str(index): one.png for index, one in self.encoded.items()}
         if self.animation is not None:
-            files[self._animation_key] = self.animation
-        return files
+            parts[ANIMATION] = self.animation
+        ours = self.job.id, self.execution.id
+        return [ResultFile(*ours, part, data, expires_at) for part, data in parts.items()]
 
     def finished_meta(self) -> JobMeta:
         """The last meta, which names the files."""
         animation = None
         if self.animation is not None:
-            animation = StoredAnimation(key=self._animation_key, sha256=hashlib.sha256(self.animation).hexdigest())
+            sha256 = hashlib.sha256(self.animation).hexdigest()
+            animation = StoredAnimation(key=self.stored[ANIMATION], sha256=sha256)
         named = {"pictures": self._pictures(), "animation": animation}
         return self.meta.model_copy(update={"completed": self.meta.total, **named})
 
@@ -155,7 +164,7 @@ class LiveJob:
         return tuple(
             Picture(
                 index=index,
-                key=self._picture_key(index),
+                key=self.stored[str(index)],
                 seed=self.spec.image_seed(index),
                 class_label=self.spec.class_names[index] if self.spec.class_names else None,
                 width=encoded.width,
@@ -164,10 +173,3 @@ class LiveJob:
             )
             for index, encoded in sorted(self.encoded.items())
         )
-
-    def _picture_key(self, index: int) -> str:
-        return keys.picture(self.job.id, self.execution.id, index)
-
-    @property
-    def _animation_key(self) -> str:
-        return keys.animation(self.job.id, self.execution.id)

@@ -1,6 +1,7 @@
 """Which jobs to take next: round the lanes, short work also when the batch is full, suspects by themselves."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 
 from redis import Redis
 
@@ -14,6 +15,9 @@ LOW_FIRST_EVERY = 16
 
 MOST_AT_ONCE = 64
 """One claim is one transaction; it should not hold up everything else."""
+
+REST_S = 1.0
+"""A job from a newer release is popped, and put back, so often at most by each worker and lane."""
 
 Popped = list[tuple[ServiceQueue, str]]
 
@@ -32,6 +36,7 @@ class Intake:
         lanes = [lane for model in models for lane in lanes_of(model)]
         self._lanes = {lane: ServiceQueue(lane.name, connection=redis) for lane in lanes}
         self._suspects = {model: ServiceQueue(suspects_name(model), connection=redis) for model in models}
+        self._rest_until: dict[str, float] = {}
         self._turn = 1
         self._rows_a_job = 1.0
 
@@ -74,13 +79,23 @@ class Intake:
 
     def _lengths(self, priority: str, *, with_long: bool) -> dict[Lane, int]:
         """How many jobs wait in the lanes that come into question."""
+        moment = time.monotonic()
         lanes = [
-            lane for lane in self._lanes if lane.priority == priority and (with_long or lane.length is Length.SHORT)
+            lane
+            for lane, queue in self._lanes.items()
+            if lane.priority == priority
+            and (with_long or lane.length is Length.SHORT)
+            and self._rest_until.get(queue.name, 0.0) <= moment
         ]
         with self._redis.pipeline(transaction=False) as pipe:
             for lane in lanes:
                 pipe.llen(self._lanes[lane].key)
             return {lane: int(length) for lane, length in zip(lanes, pipe.execute(), strict=True) if length}
+
+    def rest(self, names: Iterable[str]) -> None:
+        """Look into these queues no more for a moment: what came out of them is nothing for this worker."""
+        until = time.monotonic() + REST_S
+        self._rest_until.update(dict.fromkeys(names, until))
 
     # Suspects
 
