@@ -16,8 +16,9 @@ from models.errors import ModelError
 from models.folder import Model, load_model
 from models.hub import Found, find_model
 from worker.card import card_of
+from worker.device import device_of
 from worker.engine import Engine, Forward
-from worker.ladder import Ladder, candidate_sizes, check_invariance, every_size
+from worker.ladder import Ladder, candidate_sizes, check_invariance, coarse_sizes, every_size
 from worker.meter import Meter
 
 log = structlog.get_logger()
@@ -64,37 +65,32 @@ def forward_of(model: Model, precision: Precision) -> Forward:
     return forward
 
 
-@torch.inference_mode()
-def build_ladder(model: Model, forward: Forward, settings: Settings, device: torch.device) -> Ladder:
-    """The batch sizes to use; in strict mode only those that are measured to compute equal bits."""
+def sizes_to_try(settings: Settings, device: torch.device) -> Ladder:
+    """The batch sizes that may be used. Where each costs a graph they are few, on a CPU all that may help."""
     capacity = settings.max_batch_places
-    if settings.batching == "fast":
-        return every_size(capacity)
-    generator = torch.Generator().manual_seed(0)
-    shape = (capacity, model.channels, model.height, model.width)
-    rows = torch.randn(shape, generator=generator).to(device)
-    timestep = model.schedule.num_train_timesteps // 2
-
-    def at_one_timestep(x: Tensor) -> Tensor:
-        count = x.shape[0]
-        labels = torch.zeros(count, dtype=torch.int64, device=device) if model.class_names else None
-        return forward(x, torch.full((count,), timestep, device=device), labels)
-
-    return check_invariance(at_one_timestep, rows, candidate_sizes(capacity))
+    if device.type == "cuda":
+        return coarse_sizes(capacity)
+    return every_size(capacity) if settings.batching == "fast" else candidate_sizes(capacity)
 
 
 @torch.inference_mode()
-def measure(model: Model, forward: Forward, places: int, device: torch.device) -> float:
-    """Seconds that a forward pass of `places` takes: the second one, since the first also makes room for it."""
-    rows = torch.zeros((places, model.channels, model.height, model.width), device=device)
-    timesteps = torch.zeros(places, dtype=torch.int64, device=device)
-    labels = timesteps if model.class_names else None
+def agreeing_sizes(engine: Engine) -> Ladder:
+    """Those of an engine's batch sizes that compute equal bits, measured by the way that all batches go."""
+    executor, model = engine.executor, engine.model
+    shape = (executor.ladder.capacity, model.channels, model.height, model.width)
+    rows = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    return check_invariance(executor.outputs, rows.to(executor.device.torch_device), executor.ladder.sizes)
+
+
+@torch.inference_mode()
+def measure(engine: Engine) -> float:
+    """Seconds that the largest batch takes: the second time, since the first also makes room for it."""
+    executor, model = engine.executor, engine.model
+    rows = torch.zeros((executor.ladder.capacity, model.channels, model.height, model.width))
     for _ in range(2):
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
         started_at = time.perf_counter()
         # What is read has been computed.
-        forward(rows, timesteps, labels).sum().item()
+        executor.outputs(rows.to(executor.device.torch_device)).sum().item()
     return time.perf_counter() - started_at
 
 
@@ -127,12 +123,17 @@ def build(settings: Settings) -> dict[str, Served]:
 def _serve(found: Found, settings: Settings, precision: Precision, threads: int) -> Served:
     model = load_model(found.folder, device=str(precision.device), dtype=precision.dtype, model_id=found.id)
     forward = forward_of(model, precision)
-    ladder = build_ladder(model, forward, settings, precision.device)
-    seconds = measure(model, forward, ladder.capacity, precision.device)
+    device = device_of(precision.device)
+    engine = Engine(model, forward, sizes_to_try(settings, precision.device), settings.pool_rows, device)
+    engine.prepare()
+    if settings.batching == "strict":
+        engine.use(agreeing_sizes(engine))
+    ladder = engine.executor.ladder
+    seconds = measure(engine)
     rate = round(ladder.capacity / seconds, 1)
     log.info("batch sizes", model=model.id, batching=settings.batching, sizes=list(ladder.sizes), places_per_s=rate)
     return Served(
-        engine=Engine(model, forward, ladder, settings.pool_rows, precision.device),
+        engine=engine,
         card=card_of(model, found.owner, ladder.capacity),
         fingerprint=engine_fingerprint(precision, threads, settings.batching, ladder),
         meter=Meter(ladder.capacity, seconds),
