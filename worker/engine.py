@@ -21,7 +21,7 @@ from worker.row import Preview, RowDone, RowFailed, RowRequest
 from worker.scheduler import BatchScheduler
 from worker.start import Starts
 from worker.tables import Tables
-from worker.tenant import Tenant
+from worker.tenant import Tenant, places_of
 
 __all__ = ["Engine", "Forward", "TickReport"]
 
@@ -101,7 +101,7 @@ class Engine:
         if chosen:
             self._advance(chosen)
         self._retire(under_way=self.executor.device.lag if chosen else 0)
-        return TickReport(len(chosen), sum(tenant.request.places for tenant in chosen), self._take_left())
+        return TickReport(len(chosen), places_of(chosen), self._take_left())
 
     @torch.inference_mode()
     def previews(self, keys: Set[str]) -> tuple[Preview, ...]:
@@ -148,27 +148,33 @@ class Engine:
 
     def _advance(self, chosen: list[Tenant]) -> None:
         """Gather, forward, update. A forward that fails is split until the row to blame is alone."""
+        if places_of(chosen) > self._scheduler.capacity:
+            # Memory ran out a moment ago, and the batches of this tick were chosen before.
+            self._halve(chosen)
+            return
         try:
             self._under_way.append(self.executor.launch(chosen))
         except torch.AcceleratorError:
             # The card itself has failed, and no row is to blame: this process ends, and the jobs start again.
             raise
         except RuntimeError as error:
-            self._split(chosen, error)
+            self._blame(chosen, error)
 
-    def _split(self, chosen: list[Tenant], error: RuntimeError) -> None:
+    def _blame(self, chosen: list[Tenant], error: RuntimeError) -> None:
         out_of_memory = isinstance(error, torch.OutOfMemoryError)
-        if out_of_memory and self.executor.shorten(sum(tenant.request.places for tenant in chosen)):
+        if out_of_memory and self.executor.shorten(places_of(chosen)):
             # A batch of this size will not fit the next time either.
             self._scheduler.capacity = self.executor.ladder.capacity
         if len(chosen) > 1:
-            half = len(chosen) // 2
-            self._advance(chosen[:half])
-            self._advance(chosen[half:])
-            return
-        (tenant,) = chosen
-        code = "out_of_memory" if out_of_memory else "engine_error"
-        self._fail(tenant, code, f"the network failed on this picture: {error}")
+            self._halve(chosen)
+        else:
+            code = "out_of_memory" if out_of_memory else "engine_error"
+            self._fail(chosen[0], code, f"the network failed on this picture: {error}")
+
+    def _halve(self, chosen: list[Tenant]) -> None:
+        half = len(chosen) // 2
+        self._advance(chosen[:half])
+        self._advance(chosen[half:])
 
     # Retire
 

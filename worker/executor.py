@@ -20,7 +20,7 @@ from worker.ladder import Ladder
 from worker.places import LABEL, NULL, SCALE, SHOWN, SOURCE, TARGET, TIMESTEP, Places, PlacesWriter
 from worker.pool import RowPool
 from worker.tables import CLIP, THRESHOLDED, Tables
-from worker.tenant import Tenant
+from worker.tenant import Tenant, places_of
 
 Forward = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """(B, C, H, W) float32, (B,) int64 timesteps, (B,) int64 labels or None → (B, C, H, W) float32."""
@@ -119,7 +119,7 @@ class Executor:
 
         Raises `RuntimeError` where the network fails; then no row has changed.
         """
-        size = self.ladder.fit(sum(tenant.request.places for tenant in tenants))
+        size = self.ladder.fit(places_of(tenants))
         shown = tuple(tenant for tenant in tenants if tenant.is_shown_next)
         stage = self._stage()
         self._writer.write(stage.places, tenants, size, shown)

@@ -1,5 +1,6 @@
 """A row with all that is needed to compute it: its table, its noise, and how far it is."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
@@ -54,3 +55,8 @@ class Tenant:
     def finished(self) -> bool:
         """Whether the last evaluation is done, or under way."""
         return self.step == self.compiled.evaluations
+
+
+def places_of(tenants: Iterable[Tenant]) -> int:
+    """The places that these rows take in a forward pass."""
+    return sum(tenant.request.places for tenant in tenants)
