@@ -74,6 +74,12 @@ class Settings(BaseSettings):
         "strict",
         description="`strict`: same bytes in any company. `fast`: any batch size, pixels may differ.",
     )
+    compile: Literal["off", "on"] = Field(
+        "off", description="Whether the network is compiled when a worker starts; needs a C++ compiler."
+    )
+    memory_format: Literal["auto", "contiguous", "channels_last"] = Field(
+        "auto", description="How the network's tensors lie; `auto` is channels_last for 16 bits on CUDA."
+    )
     max_batch_places: int = Field(16, ge=1, le=512, description="The most places in one forward pass.")
     pool_rows: int = Field(64, ge=1, le=4096, description="Rows that may be under way or parked per model.")
     torch_threads: int = Field(0, ge=0, description="CPU threads of a forward pass; 0 is one per core.")

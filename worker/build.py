@@ -8,44 +8,22 @@ from pathlib import Path
 
 import structlog
 import torch
-from torch import Tensor
 
 from jobs.catalogue import ModelCard
 from jobs.settings import Settings
 from models.errors import ModelError
-from models.folder import Model, load_model
+from models.folder import load_model
 from models.hub import Found, find_model
 from worker.card import card_of
 from worker.device import device_of
-from worker.engine import Engine, Forward
+from worker.engine import Engine
 from worker.ladder import Ladder, candidate_sizes, check_invariance, coarse_sizes, every_size
 from worker.meter import Meter
+from worker.network import LEAST_COMPILED, Network, Precision, choose_precision, forward_of, network_of
+
+__all__ = ["Precision", "Served", "build", "choose_precision", "forward_of", "use_threads"]
 
 log = structlog.get_logger()
-
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-
-
-@dataclass(frozen=True)
-class Precision:
-    """The dtype of the network and where it runs, with the reason for the choice."""
-
-    device: torch.device
-    dtype: torch.dtype
-    reason: str
-
-
-def choose_precision(settings: Settings) -> Precision:
-    """float16 on CUDA and float32 on a CPU, unless a setting says otherwise."""
-    name = settings.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
-    if settings.precision != "auto":
-        return Precision(device, DTYPES[settings.precision], "set by UNFOG_PRECISION")
-    if device.type == "cuda":
-        return Precision(device, torch.float16, "float16 is the fast path on CUDA")
-    return Precision(device, torch.float32, "a CPU computes float16 no faster than float32")
 
 
 def use_threads(settings: Settings) -> int:
@@ -55,22 +33,14 @@ def use_threads(settings: Settings) -> int:
     return threads
 
 
-def forward_of(model: Model, precision: Precision) -> Forward:
-    """The network as a function from float32 to float32; only inside it may numbers be shorter."""
-
-    def forward(x: Tensor, timesteps: Tensor, labels: Tensor | None) -> Tensor:
-        out: Tensor = model.network(x.to(precision.dtype), timesteps, class_labels=labels, return_dict=False)[0]
-        return out.float()
-
-    return forward
-
-
-def sizes_to_try(settings: Settings, device: torch.device) -> Ladder:
+def sizes_to_try(settings: Settings, network: Network, device: torch.device) -> Ladder:
     """The batch sizes that may be used. Where each costs a graph they are few, on a CPU all that may help."""
     capacity = settings.max_batch_places
     if device.type == "cuda":
-        return coarse_sizes(capacity)
-    return every_size(capacity) if settings.batching == "fast" else candidate_sizes(capacity)
+        ladder = coarse_sizes(capacity)
+    else:
+        ladder = every_size(capacity) if settings.batching == "fast" else candidate_sizes(capacity)
+    return ladder.without_below(LEAST_COMPILED) if network.compiled else ladder
 
 
 @torch.inference_mode()
@@ -122,9 +92,9 @@ def build(settings: Settings) -> dict[str, Served]:
 
 def _serve(found: Found, settings: Settings, precision: Precision, threads: int) -> Served:
     model = load_model(found.folder, device=str(precision.device), dtype=precision.dtype, model_id=found.id)
-    forward = forward_of(model, precision)
-    device = device_of(precision.device)
-    engine = Engine(model, forward, sizes_to_try(settings, precision.device), settings.pool_rows, device)
+    network = network_of(model, precision, settings)
+    sizes = sizes_to_try(settings, network, precision.device)
+    engine = Engine(model, network.forward, sizes, settings.pool_rows, device_of(precision.device))
     engine.prepare()
     if settings.batching == "strict":
         engine.use(agreeing_sizes(engine))
@@ -135,17 +105,19 @@ def _serve(found: Found, settings: Settings, precision: Precision, threads: int)
     return Served(
         engine=engine,
         card=card_of(model, found.owner, ladder.capacity),
-        fingerprint=engine_fingerprint(precision, threads, settings.batching, ladder),
+        fingerprint=engine_fingerprint(precision, network, threads, settings.batching, ladder),
         meter=Meter(ladder.capacity, seconds),
     )
 
 
-def engine_fingerprint(precision: Precision, threads: int, batching: str, ladder: Ladder) -> str:
+def engine_fingerprint(precision: Precision, network: Network, threads: int, batching: str, ladder: Ladder) -> str:
     """A short name for all that decides the last bits besides the model: readable head, hashed tail."""
     if precision.device.type == "cuda":
         chip = torch.cuda.get_device_name(precision.device)
     else:
         chip = f"{torch.backends.cpu.get_cpu_capability()}, {threads} threads"
     dtype = str(precision.dtype).removeprefix("torch.")
-    decisive = "|".join((torch.__version__, chip, dtype, batching, str(ladder.sizes)))
-    return f"{precision.device.type}-{dtype}-{batching}-{hashlib.sha256(decisive.encode()).hexdigest()[:8]}"
+    kind = "compiled" if network.compiled else "eager"
+    layout = "channels_last" if network.channels_last else "contiguous"
+    decisive = "|".join((torch.__version__, chip, dtype, batching, str(ladder.sizes), kind, layout))
+    return f"{precision.device.type}-{dtype}-{kind}-{batching}-{hashlib.sha256(decisive.encode()).hexdigest()[:8]}"

@@ -31,6 +31,10 @@ class Ladder:
         """The most places of one forward pass."""
         return self.sizes[-1]
 
+    def without_below(self, least: int) -> "Ladder":
+        """The sizes from `least` on, and in any case the largest."""
+        return Ladder(tuple(size for size in self.sizes if size >= least) or self.sizes[-1:])
+
     def below(self, places: int) -> "Ladder | None":
         """The sizes that are smaller than what `places` are padded to; None if there are none."""
         sizes = tuple(size for size in self.sizes if size < self.fit(places))
