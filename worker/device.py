@@ -8,17 +8,22 @@ import torch
 
 Work = Callable[[], None]
 
+WARM_UPS = 2
+"""Runs before a capture; the first may still allocate workspaces and choose algorithms."""
+
 
 class Device(Protocol):
     """Where the tensors of an engine live.
 
     `lag` is how many ticks may be under way while the next one is begun: 0 where work is done when the call
-    returns. `pinned` says whether memory of the host must be pinned so that copies wait for nobody.
+    returns. `pinned` says whether memory of the host must be pinned so that copies wait for nobody, `graphs`
+    whether work can be recorded and done again as one.
     """
 
     torch_device: torch.device
     lag: int
     pinned: bool
+    graphs: bool
 
     def mark(self) -> Work:
         """A function that waits until all work given to the device so far is done."""
@@ -37,10 +42,11 @@ class Device(Protocol):
 
 
 class Cpu:
-    """Work is done when the call returns, and done again by doing it again."""
+    """Work is done when the call returns."""
 
     lag = 0
     pinned = False
+    graphs = False
     torch_device = torch.device("cpu")
 
     def mark(self) -> Work:
@@ -65,8 +71,8 @@ class Cuda:
     lag = 1
     pinned = True
 
-    def __init__(self, device: torch.device) -> None:
-        self.torch_device = device
+    def __init__(self, device: torch.device, graphs: bool) -> None:
+        self.torch_device, self.graphs = device, graphs
         self._pool = torch.cuda.graph_pool_handle()
 
     def mark(self) -> Work:
@@ -95,23 +101,11 @@ class Cuda:
         torch.cuda.empty_cache()
 
 
-class EagerCuda(Cuda):
-    """A card without graphs: every kernel is launched by itself."""
-
-    def record(self, work: Work) -> Work:
-        """The work itself."""
-        return work
-
-
-WARM_UPS = 2
-"""Runs before a capture; the first may still allocate workspaces and choose algorithms."""
-
-
 def device_of(device: torch.device, graphs: bool = True) -> Device:
     """The device that a name stands for; `graphs` False launches every kernel by itself."""
     if device.type != "cuda":
         return Cpu()
-    return Cuda(device) if graphs else EagerCuda(device)
+    return Cuda(device, graphs)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -56,6 +56,8 @@ class Executor:
 
         A size for which there is no memory leaves the ladder. Raises `torch.OutOfMemoryError` if too few are left.
         """
+        if not self.device.graphs:
+            return
         stage = self._stage()
         for size in reversed(self.ladder.sizes):
             self._writer.write(stage.places, (), size, ())

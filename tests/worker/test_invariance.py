@@ -9,10 +9,9 @@ import torch
 
 from jobs.settings import BUNDLED_MODEL, Settings
 from tests.models.small_model import write_model
-from tests.worker.engines import run
 from worker.build import build
 from worker.engine import Engine
-from worker.row import RowDone, RowRequest
+from worker.row import RowDone, RowFailed, RowRequest
 
 SAMPLERS = ("ddpm", "ddim", "dpmpp_2m", "unipc", "heun")
 PLACES = 8
@@ -37,7 +36,7 @@ def bundled() -> Engine:
 
 def engine_of(folder: Path) -> Engine:
     """An engine as a worker builds it, self-check and all, whose batches have at most eight places."""
-    settings = Settings(models=(str(folder),), max_batch_places=PLACES, device="cpu", torch_threads=2)
+    settings = Settings(models=(str(folder),), max_batch_places=PLACES, device="cpu", torch_threads=1)
     (served,) = build(settings).values()
     return served.engine
 
@@ -74,64 +73,51 @@ def some_row(model: str, key: str, draw: random.Random, most_steps: int) -> RowR
     )
 
 
-def alone(engine: Engine, subject: RowRequest) -> bytes:
-    engine.add([subject])
-    (done,) = run(engine)
-    assert isinstance(done, RowDone)
-    return done.pixels
-
-
-def in_company(engine: Engine, subject: RowRequest, draw: random.Random, neighbours: int, most_steps: int) -> bytes:
-    """The subject's pixels, while neighbours come at random ticks, before it and after it."""
-    rows = [some_row(engine.model.id, f"n{n}", draw, most_steps) for n in range(neighbours)]
-    rows.insert(draw.randint(0, neighbours), subject)
-    left = []
-    while rows or not engine.idle:
-        for _ in range(min(len(rows), draw.choice((0, 1, 1, 3)))):
-            engine.add([rows.pop(0)])
+def run_until_done(
+    engine: Engine, waiting: list[RowRequest], draw: random.Random | None = None
+) -> dict[str, bytes]:
+    """Pixels by key, of rows that come all at once, or some at a time at random ticks."""
+    left: list[RowDone | RowFailed] = []
+    while waiting or not engine.idle:
+        coming = len(waiting) if draw is None else min(len(waiting), draw.choice((0, 1, 1, 3)))
+        engine.add([waiting.pop(0) for _ in range(coming)])
         left += engine.tick().left
-    (mine,) = [one for one in left if one.key == subject.key]
-    assert isinstance(mine, RowDone)
-    return mine.pixels
+    assert not any(isinstance(one, RowFailed) for one in left)
+    return {one.key: one.pixels for one in left if isinstance(one, RowDone)}
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
-@pytest.mark.parametrize("guidance_scale", [1.0, 3.0])
-def test_a_picture_is_the_same_alone_and_in_twenty_companies(
-    small: Engine, sampler: str, guidance_scale: float
-) -> None:
-    subject = row(small.model.id, "subject", sampler=sampler, guidance_scale=guidance_scale)
-    expected = alone(small, subject)
+def test_pictures_are_the_same_alone_and_in_twenty_companies(small: Engine) -> None:
+    subjects = [
+        row(small.model.id, f"{sampler} {scale}", sampler=sampler, guidance_scale=scale)
+        for sampler, scale in zip(SAMPLERS, (1.0, 3.0, 1.0, 3.0, 1.0), strict=True)
+    ]
+    expected: dict[str, bytes] = {}
+    for subject in subjects:
+        expected |= run_until_done(small, [subject])
     for company in range(20):
         draw = random.Random(company)
-        assert in_company(small, subject, draw, neighbours=12, most_steps=8) == expected, company
+        rows = subjects + [some_row(small.model.id, f"n{n}", draw, most_steps=8) for n in range(10)]
+        draw.shuffle(rows)
+        pictures = run_until_done(small, rows, draw)
+        assert {key: pictures[key] for key in expected} == expected, company
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_picture_is_the_same_in_every_place_of_every_batch_size(small: Engine, sampler: str) -> None:
-    subject = row(small.model.id, "subject", sampler=sampler)
-    expected = alone(small, subject)
+def test_a_picture_is_the_same_in_every_place_of_every_batch_size(small: Engine) -> None:
+    subject = row(small.model.id, "subject", sampler="ddpm", steps=3)
+    expected = run_until_done(small, [subject])
     for size in range(1, PLACES + 1):
         for place in range(size):
-            rows = [row(small.model.id, f"n{n}", sampler="ddpm", seed=n) for n in range(size - 1)]
+            rows = [row(small.model.id, f"n{n}", seed=n, steps=3) for n in range(size - 1)]
             rows.insert(place, subject)
-            small.add(rows)
-            left = {one.key: one for one in run(small)}
-            mine = left["subject"]
-            assert isinstance(mine, RowDone)
-            assert mine.pixels == expected, (size, place)
+            assert run_until_done(small, rows)["subject"] == expected["subject"], (size, place)
 
 
 def test_the_bundled_model_makes_the_same_picture_alone_in_company_and_in_every_place(bundled: Engine) -> None:
     subject = row(bundled.model.id, "subject", sampler="ddpm", steps=2)
-    expected = alone(bundled, subject)
-    for company in range(3):
-        assert in_company(bundled, subject, random.Random(company), neighbours=6, most_steps=2) == expected
+    expected = run_until_done(bundled, [subject])["subject"]
+    company = [some_row(bundled.model.id, f"n{n}", random.Random(n), most_steps=2) for n in range(5)]
+    assert run_until_done(bundled, [*company, subject], random.Random(0))["subject"] == expected
     for place in range(PLACES):
-        rows = [row(bundled.model.id, f"n{n}", seed=n, steps=2) for n in range(PLACES - 1)]
+        rows = [row(bundled.model.id, f"n{n}", seed=n, steps=1) for n in range(PLACES - 1)]
         rows.insert(place, subject)
-        bundled.add(rows)
-        left = {one.key: one for one in run(bundled)}
-        mine = left["subject"]
-        assert isinstance(mine, RowDone)
-        assert mine.pixels == expected, place
+        assert run_until_done(bundled, rows)["subject"] == expected, place

@@ -29,6 +29,7 @@ class MakeBelieveCard:
     torch_device: torch.device = CPU
     lag: int = 1
     pinned: bool = False
+    graphs: bool = True
     fails: Callable[[int], Exception | None] = lambda attempt: None
     attempts: int = 0
     released: int = 0
