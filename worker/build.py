@@ -19,7 +19,7 @@ from worker.device import device_of
 from worker.engine import Engine
 from worker.ladder import Ladder, candidate_sizes, check_invariance, coarse_sizes, every_size
 from worker.meter import Meter
-from worker.network import LEAST_COMPILED, Network, Precision, choose_precision, forward_of, network_of
+from worker.network import Network, Precision, choose_precision, forward_of, network_of
 
 __all__ = ["Precision", "Served", "build", "choose_precision", "forward_of", "use_threads"]
 
@@ -40,7 +40,7 @@ def sizes_to_try(settings: Settings, network: Network, device: torch.device) -> 
         ladder = coarse_sizes(capacity)
     else:
         ladder = every_size(capacity) if settings.batching == "fast" else candidate_sizes(capacity)
-    return ladder.without_below(LEAST_COMPILED) if network.compiled else ladder
+    return ladder.without_below(network.least_places)
 
 
 @torch.inference_mode()
@@ -117,7 +117,7 @@ def engine_fingerprint(precision: Precision, network: Network, threads: int, bat
     else:
         chip = f"{torch.backends.cpu.get_cpu_capability()}, {threads} threads"
     dtype = str(precision.dtype).removeprefix("torch.")
-    kind = "compiled" if network.compiled else "eager"
     layout = "channels_last" if network.channels_last else "contiguous"
-    decisive = "|".join((torch.__version__, chip, dtype, batching, str(ladder.sizes), kind, layout))
-    return f"{precision.device.type}-{dtype}-{kind}-{batching}-{hashlib.sha256(decisive.encode()).hexdigest()[:8]}"
+    decisive = "|".join((torch.__version__, chip, dtype, batching, str(ladder.sizes), network.kind, layout))
+    tail = hashlib.sha256(decisive.encode()).hexdigest()[:8]
+    return f"{precision.device.type}-{dtype}-{network.kind}-{batching}-{tail}"

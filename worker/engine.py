@@ -12,7 +12,7 @@ from torch import Tensor
 
 from models.errors import InvalidSampling
 from models.folder import Model
-from worker.device import Device, device_of
+from worker.device import Device, device_of, is_out_of_memory
 from worker.executor import Executor, Forward, pixels_of
 from worker.flight import Arrival, Flight
 from worker.ladder import Ladder
@@ -161,7 +161,7 @@ class Engine:
             self._blame(chosen, error)
 
     def _blame(self, chosen: list[Tenant], error: RuntimeError) -> None:
-        out_of_memory = isinstance(error, torch.OutOfMemoryError)
+        out_of_memory = is_out_of_memory(error)
         if out_of_memory and self.executor.shorten(places_of(chosen)):
             # A batch of this size will not fit the next time either.
             self._scheduler.capacity = self.executor.ladder.capacity

@@ -4,6 +4,7 @@ import os
 import shutil
 import time
 from dataclasses import dataclass
+from typing import Literal
 
 import structlog
 import torch
@@ -12,11 +13,14 @@ from torch import Tensor
 from jobs.settings import Settings
 from models.folder import Model
 from worker.executor import Forward
+from worker.packing import pack
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 CACHE = "TORCHINDUCTOR_CACHE_DIR"
+Kind = Literal["plain", "packed", "compiled"]
+CPU = torch.device("cpu")
 LEAST_COMPILED = 2
-"""torch compiles a batch of one apart from all others; so nothing smaller than this is ever run."""
+REASON_LENGTH = 300
 
 log = structlog.get_logger()
 
@@ -48,8 +52,13 @@ class Network:
     """How a network is run; all of it decides the last bits."""
 
     forward: Forward
-    compiled: bool
+    kind: Kind
     channels_last: bool
+
+    @property
+    def least_places(self) -> int:
+        """The smallest batch that it should be asked about; torch compiles one row apart from all others."""
+        return LEAST_COMPILED if self.kind == "compiled" else 1
 
 
 def forward_of(model: Model, precision: Precision) -> Forward:
@@ -63,20 +72,29 @@ def forward_of(model: Model, precision: Precision) -> Forward:
 
 
 def network_of(model: Model, precision: Precision, settings: Settings) -> Network:
-    """The network as the settings want it. It is eager, with a line that says why, where it cannot be compiled."""
+    """The network as the settings want it, or as it is, with a line that says why, where that cannot be."""
     channels_last = wants_channels_last(settings, precision)
     if channels_last:
         model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     forward = forward_of(model, precision)
-    if settings.compile == "off":
-        return Network(forward, compiled=False, channels_last=channels_last)
     try:
-        return Network(compiled(model, forward, precision, settings), True, channels_last)
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0]
-        log.warning("the network cannot be compiled and is run as it is", model=model.id, reason=reason)
+        if settings.compile == "on":
+            return Network(compiled(model, forward, precision, settings), "compiled", channels_last)
+        if settings.compile == "auto" and precision == Precision(CPU, torch.float32, precision.reason):
+            pack(model.network, *example(model, settings.max_batch_places, CPU))
+            return Network(forward, "packed", channels_last)
+    except (RuntimeError, OSError) as error:
+        reason = " ".join(str(error).split())[:REASON_LENGTH]
+        log.warning("the network is run as it is", model=model.id, compile=settings.compile, reason=reason)
         torch.compiler.reset()
-        return Network(forward, compiled=False, channels_last=channels_last)
+    return Network(forward, "plain", channels_last)
+
+
+def example(model: Model, places: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Inputs of a forward pass: zeros, in float32."""
+    x = torch.zeros((places, model.channels, model.height, model.width), device=device)
+    timesteps = torch.zeros(places, dtype=torch.int64, device=device)
+    return x, timesteps, torch.zeros_like(timesteps) if model.class_names else None
 
 
 def wants_channels_last(settings: Settings, precision: Precision) -> bool:
@@ -91,7 +109,7 @@ def compiled(model: Model, forward: Forward, precision: Precision, settings: Set
     """`forward` compiled by inductor with frozen weights, one graph for all batch sizes from `LEAST_COMPILED`.
 
     Compiles before it returns; what was compiled once is found again under `UNFOG_STATE_DIR`. Raises
-    `RuntimeError` where it does not work, as without a C++ compiler.
+    `RuntimeError` or `OSError` where it does not work, as without a C++ compiler.
     """
     os.environ.setdefault(CACHE, str(settings.state_dir / "compiled"))
     if precision.device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):
@@ -99,8 +117,6 @@ def compiled(model: Model, forward: Forward, precision: Precision, settings: Set
     started_at = time.perf_counter()
     compiled_forward: Forward = torch.compile(forward, dynamic=True, fullgraph=True, options={"freezing": True})
     for places in (settings.max_batch_places, LEAST_COMPILED):
-        x = torch.zeros((places, model.channels, model.height, model.width), device=precision.device)
-        timesteps = torch.zeros(places, dtype=torch.int64, device=precision.device)
-        compiled_forward(x, timesteps, timesteps.clone() if model.class_names else None)
+        compiled_forward(*example(model, places, precision.device))
     log.info("network compiled", model=model.id, seconds=round(time.perf_counter() - started_at, 1))
     return compiled_forward
