@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     )
     state_dir: Path = Field(
         CHECKOUT / ".unfog",
-        description="Where `unfog serve` keeps the data of the Redis it starts when no URL is set.",
+        description="Where `unfog serve` keeps the data of its own Redis, and workers what they have compiled.",
     )
     host: str = Field("127.0.0.1", description="The address the API listens on.")
     port: int = Field(8000, ge=0, le=65535, description="The port the API listens on.")
@@ -89,6 +89,13 @@ class Settings(BaseSettings):
     batching: Literal["strict", "fast"] = Field(
         "strict",
         description="`strict`: same bytes in any company. `fast`: any batch size, pixels may differ.",
+    )
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="`on`: the network is compiled. `auto`: on a CPU its weights are laid out. `off`: neither.",
+    )
+    memory_format: Literal["auto", "contiguous", "channels_last"] = Field(
+        "auto", description="How the network's tensors lie; `auto` is channels_last for 16 bits on CUDA."
     )
     max_batch_places: int = Field(16, ge=1, le=512, description="The most places in one forward pass.")
     pool_rows: int = Field(64, ge=1, le=4096, description="Rows that may be under way or parked per model.")

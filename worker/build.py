@@ -8,43 +8,22 @@ from pathlib import Path
 
 import structlog
 import torch
-from torch import Tensor
 
 from jobs.catalogue import ModelCard
 from jobs.settings import Settings
 from models.errors import ModelError
-from models.folder import Model, load_model
+from models.folder import load_model
 from models.hub import Found, find_model
 from worker.card import card_of
-from worker.engine import Engine, Forward
-from worker.ladder import Ladder, candidate_sizes, check_invariance, every_size
+from worker.device import device_of
+from worker.engine import Engine
+from worker.ladder import Ladder, candidate_sizes, check_invariance, coarse_sizes, every_size
 from worker.meter import Meter
+from worker.network import Network, Precision, choose_precision, forward_of, network_of
+
+__all__ = ["Precision", "Served", "build", "choose_precision", "forward_of", "use_threads"]
 
 log = structlog.get_logger()
-
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-
-
-@dataclass(frozen=True)
-class Precision:
-    """The dtype of the network and where it runs, with the reason for the choice."""
-
-    device: torch.device
-    dtype: torch.dtype
-    reason: str
-
-
-def choose_precision(settings: Settings) -> Precision:
-    """float16 on CUDA and float32 on a CPU, unless a setting says otherwise."""
-    name = settings.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
-    if settings.precision != "auto":
-        return Precision(device, DTYPES[settings.precision], "set by UNFOG_PRECISION")
-    if device.type == "cuda":
-        return Precision(device, torch.float16, "float16 is the fast path on CUDA")
-    return Precision(device, torch.float32, "a CPU computes float16 no faster than float32")
 
 
 def use_threads(settings: Settings) -> int:
@@ -54,47 +33,34 @@ def use_threads(settings: Settings) -> int:
     return threads
 
 
-def forward_of(model: Model, precision: Precision) -> Forward:
-    """The network as a function from float32 to float32; only inside it may numbers be shorter."""
-
-    def forward(x: Tensor, timesteps: Tensor, labels: Tensor | None) -> Tensor:
-        out: Tensor = model.network(x.to(precision.dtype), timesteps, class_labels=labels, return_dict=False)[0]
-        return out.float()
-
-    return forward
-
-
-@torch.inference_mode()
-def build_ladder(model: Model, forward: Forward, settings: Settings, device: torch.device) -> Ladder:
-    """The batch sizes to use; in strict mode only those that are measured to compute equal bits."""
+def sizes_to_try(settings: Settings, network: Network, device: torch.device) -> Ladder:
+    """The batch sizes that may be used. Where each costs a graph they are few, on a CPU all that may help."""
     capacity = settings.max_batch_places
-    if settings.batching == "fast":
-        return every_size(capacity)
-    generator = torch.Generator().manual_seed(0)
-    shape = (capacity, model.channels, model.height, model.width)
-    rows = torch.randn(shape, generator=generator).to(device)
-    timestep = model.schedule.num_train_timesteps // 2
-
-    def at_one_timestep(x: Tensor) -> Tensor:
-        count = x.shape[0]
-        labels = torch.zeros(count, dtype=torch.int64, device=device) if model.class_names else None
-        return forward(x, torch.full((count,), timestep, device=device), labels)
-
-    return check_invariance(at_one_timestep, rows, candidate_sizes(capacity))
+    if device.type == "cuda":
+        ladder = coarse_sizes(capacity)
+    else:
+        ladder = every_size(capacity) if settings.batching == "fast" else candidate_sizes(capacity)
+    return ladder.without_below(network.least_places)
 
 
 @torch.inference_mode()
-def measure(model: Model, forward: Forward, places: int, device: torch.device) -> float:
-    """Seconds that a forward pass of `places` takes: the second one, since the first also makes room for it."""
-    rows = torch.zeros((places, model.channels, model.height, model.width), device=device)
-    timesteps = torch.zeros(places, dtype=torch.int64, device=device)
-    labels = timesteps if model.class_names else None
+def agreeing_sizes(engine: Engine) -> Ladder:
+    """Those of an engine's batch sizes that compute equal bits, measured by the way that all batches go."""
+    executor, model = engine.executor, engine.model
+    shape = (executor.ladder.capacity, model.channels, model.height, model.width)
+    rows = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    return check_invariance(executor.outputs, rows.to(executor.device.torch_device), executor.ladder.sizes)
+
+
+@torch.inference_mode()
+def measure(engine: Engine) -> float:
+    """Seconds that the largest batch takes: the second time, since the first also makes room for it."""
+    executor, model = engine.executor, engine.model
+    rows = torch.zeros((executor.ladder.capacity, model.channels, model.height, model.width))
     for _ in range(2):
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
         started_at = time.perf_counter()
         # What is read has been computed.
-        forward(rows, timesteps, labels).sum().item()
+        executor.outputs(rows.to(executor.device.torch_device)).sum().item()
     return time.perf_counter() - started_at
 
 
@@ -126,25 +92,32 @@ def build(settings: Settings) -> dict[str, Served]:
 
 def _serve(found: Found, settings: Settings, precision: Precision, threads: int) -> Served:
     model = load_model(found.folder, device=str(precision.device), dtype=precision.dtype, model_id=found.id)
-    forward = forward_of(model, precision)
-    ladder = build_ladder(model, forward, settings, precision.device)
-    seconds = measure(model, forward, ladder.capacity, precision.device)
+    network = network_of(model, precision, settings)
+    sizes = sizes_to_try(settings, network, precision.device)
+    engine = Engine(model, network.forward, sizes, settings.pool_rows, device_of(precision.device))
+    engine.prepare()
+    if settings.batching == "strict":
+        engine.use(agreeing_sizes(engine))
+    ladder = engine.executor.ladder
+    seconds = measure(engine)
     rate = round(ladder.capacity / seconds, 1)
     log.info("batch sizes", model=model.id, batching=settings.batching, sizes=list(ladder.sizes), places_per_s=rate)
     return Served(
-        engine=Engine(model, forward, ladder, settings.pool_rows, precision.device),
+        engine=engine,
         card=card_of(model, found.owner, ladder.capacity),
-        fingerprint=engine_fingerprint(precision, threads, settings.batching, ladder),
+        fingerprint=engine_fingerprint(precision, network, threads, settings.batching, ladder),
         meter=Meter(ladder.capacity, seconds),
     )
 
 
-def engine_fingerprint(precision: Precision, threads: int, batching: str, ladder: Ladder) -> str:
+def engine_fingerprint(precision: Precision, network: Network, threads: int, batching: str, ladder: Ladder) -> str:
     """A short name for all that decides the last bits besides the model: readable head, hashed tail."""
     if precision.device.type == "cuda":
         chip = torch.cuda.get_device_name(precision.device)
     else:
         chip = f"{torch.backends.cpu.get_cpu_capability()}, {threads} threads"
     dtype = str(precision.dtype).removeprefix("torch.")
-    decisive = "|".join((torch.__version__, chip, dtype, batching, str(ladder.sizes)))
-    return f"{precision.device.type}-{dtype}-{batching}-{hashlib.sha256(decisive.encode()).hexdigest()[:8]}"
+    layout = "channels_last" if network.channels_last else "contiguous"
+    decisive = "|".join((torch.__version__, chip, dtype, batching, str(ladder.sizes), network.kind, layout))
+    tail = hashlib.sha256(decisive.encode()).hexdigest()[:8]
+    return f"{precision.device.type}-{dtype}-{network.kind}-{batching}-{tail}"

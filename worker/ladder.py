@@ -31,6 +31,10 @@ class Ladder:
         """The most places of one forward pass."""
         return self.sizes[-1]
 
+    def without_below(self, least: int) -> "Ladder":
+        """The sizes from `least` on, and in any case the largest."""
+        return Ladder(tuple(size for size in self.sizes if size >= least) or self.sizes[-1:])
+
     def below(self, places: int) -> "Ladder | None":
         """The sizes that are smaller than what `places` are padded to; None if there are none."""
         sizes = tuple(size for size in self.sizes if size < self.fit(places))
@@ -42,12 +46,18 @@ def every_size(capacity: int) -> Ladder:
     return Ladder(tuple(range(1, capacity + 1)))
 
 
-def candidate_sizes(capacity: int) -> tuple[int, ...]:
+def candidate_sizes(capacity: int) -> Ladder:
     """The sizes that strict mode tries: all up to 16, then multiples of 8, and the capacity itself.
 
     Which of them agree differs from processor to processor and with the number of threads, so it is measured.
     """
-    return tuple(sorted(set(range(1, min(capacity, 16) + 1)) | set(range(16, capacity + 1, 8)) | {capacity}))
+    return Ladder(tuple(sorted({*range(1, min(capacity, 16) + 1), *range(16, capacity + 1, 8), capacity})))
+
+
+def coarse_sizes(capacity: int) -> Ladder:
+    """Powers of two, one between each two of them, and the capacity: no more than a third is padding."""
+    between = (2**n * factor // 2 for n in range(capacity.bit_length()) for factor in (2, 3))
+    return Ladder(tuple(sorted({size for size in between if size < capacity} | {capacity})))
 
 
 def check_invariance(forward: Forward, rows: Tensor, sizes: Sequence[int]) -> Ladder:

@@ -75,10 +75,14 @@ class BatchScheduler(Generic[Row]):
         self._arrivals += 1
 
     def choose(self) -> list[int]:
-        """The slots of the next tick, ascending, at most `capacity` places; who is left out ages."""
+        """The slots of the next tick, ascending, at most `capacity` places; who is left out ages.
+
+        A row whose evaluations are all chosen already waits to be read and released, and is not chosen again.
+        """
         chosen: list[Resident] = []
         places = 0
-        for resident in sorted(self._residents.values(), key=lambda r: r.rank):
+        unfinished = (resident for resident in self._residents.values() if resident.remaining > 0)
+        for resident in sorted(unfinished, key=lambda r: r.rank):
             if places + resident.places <= self.capacity:
                 chosen.append(resident)
                 places += resident.places

@@ -29,7 +29,8 @@ def build_poisoned(settings: Settings) -> Mapping[str, Served]:
     """As `worker.build.build`."""
     served = build(settings)
     for one in served.values():
-        one.engine._forward = poisoned(one.engine._forward)
+        executor = one.engine.executor
+        executor.forward = poisoned(executor.forward)
     return served
 
 

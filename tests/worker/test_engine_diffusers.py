@@ -12,15 +12,15 @@ from diffusers import DDPMScheduler, UNet2DModel
 from PIL import Image
 from torch import Tensor
 
-from jobs.settings import BUNDLED_MODEL, Settings
+from jobs.settings import BUNDLED_MODEL
 from models.folder import Model, load_model
 from models.pictures.cats import cat_pixels
 from models.spacing import timesteps_for
 from tests.models.diffusers_reference import reference
 from tests.worker.engines import CPU, row, run, uri_of
-from worker.build import Precision, build_ladder, forward_of
+from worker.build import Precision, agreeing_sizes, forward_of
 from worker.engine import Engine
-from worker.ladder import Ladder
+from worker.ladder import Ladder, candidate_sizes
 from worker.row import RowDone, RowRequest
 
 # diffusers 0.42.1 calls np.array on tensors in a way that NumPy 2 deprecates.
@@ -172,7 +172,7 @@ def test_on_the_bundled_model_all_kinds_of_starts_share_a_batch_and_equal_themse
     model: Model, cat: np.ndarray
 ) -> None:
     forward = forward_of(model, Precision(CPU, torch.float32, ""))
-    ladder = build_ladder(model, forward, Settings(max_batch_places=8), CPU)
+    ladder = agreeing_sizes(Engine(model, forward, candidate_sizes(8), 8, CPU))
     common = {"class_label": LABEL, "steps": 6}
     requests = [
         row("plain", **common),

@@ -1,12 +1,11 @@
 """What can be seen of rows on their way: frames of an animation, and previews for whoever watches."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+import worker.executor
 from models.animation import frame_indices
 from models.generate import generate, predict, to_uint8
 from models.latents import starting_noise
@@ -145,8 +144,13 @@ def test_a_row_that_has_left_has_no_preview() -> None:
 def test_nobody_watching_costs_a_tick_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     converted: list[int] = []
     engine = toy_engine()
-    original: Callable[..., dict[int, bytes]] = engine._pixels
-    monkeypatch.setattr(engine, "_pixels", lambda state, slots: converted.extend(slots) or original(state, slots))
+    original = worker.executor.pixels_of
+
+    def counted(state: Tensor, index: Tensor) -> Tensor:
+        converted.extend(index.tolist())
+        return original(state, index)
+
+    monkeypatch.setattr(worker.executor, "pixels_of", counted)
     engine.add([row("a", steps=10), row("b", steps=10)])
     after(engine, 9)
     assert converted == [], "no pixels are made before a row is finished"

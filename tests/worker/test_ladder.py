@@ -13,7 +13,7 @@ def test_a_size_whose_bits_differ_leaves_the_ladder() -> None:
     def forward(x: Tensor) -> Tensor:
         return x + 1e-3 if x.shape[0] in (1, 6) else x
 
-    ladder = check_invariance(forward, ROWS, candidate_sizes(16))
+    ladder = check_invariance(forward, ROWS, candidate_sizes(16).sizes)
     assert ladder.sizes == (2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16)
 
 
@@ -24,7 +24,7 @@ def test_a_position_whose_bits_differ_removes_its_size() -> None:
             out[3] += 1e-3
         return out
 
-    assert 8 not in check_invariance(forward, ROWS, candidate_sizes(16)).sizes
+    assert 8 not in check_invariance(forward, ROWS, candidate_sizes(16).sizes).sizes
 
 
 def test_a_largest_size_that_depends_on_the_position_is_refused() -> None:
@@ -32,7 +32,7 @@ def test_a_largest_size_that_depends_on_the_position_is_refused() -> None:
         return x + torch.arange(x.shape[0]).view(-1, 1, 1, 1)
 
     with pytest.raises(ValueError, match="UNFOG_MAX_BATCH_PLACES"):
-        check_invariance(forward, ROWS, candidate_sizes(16))
+        check_invariance(forward, ROWS, candidate_sizes(16).sizes)
 
 
 def test_places_are_padded_to_the_next_size() -> None:
@@ -46,5 +46,5 @@ def test_fast_mode_pads_nothing() -> None:
 
 
 def test_the_candidates_end_with_the_capacity() -> None:
-    assert candidate_sizes(20) == (*range(1, 17), 20)
-    assert candidate_sizes(32)[-3:] == (16, 24, 32)
+    assert candidate_sizes(20).sizes == (*range(1, 17), 20)
+    assert candidate_sizes(32).sizes[-3:] == (16, 24, 32)
