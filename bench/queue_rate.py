@@ -10,7 +10,6 @@ returns at once.
 import argparse
 import asyncio
 import os
-import statistics
 import subprocess
 import sys
 import threading
@@ -20,8 +19,8 @@ from redis import Redis
 from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
 
-from bench import targets
-from bench.report import spread, tell
+from bench.processes import redis_server
+from bench.report import Result, over, spread, tell
 
 
 def nothing() -> None:
@@ -85,6 +84,19 @@ def ours(url: str, jobs: int) -> float:
     return jobs / took[0]
 
 
+def measure(jobs: int, repeats: int) -> Result:
+    """Both sides in turn, each a process of its own."""
+    rates: dict[str, list[float]] = {"stock": [], "ours": []}
+    with redis_server() as url:
+        environment = {**os.environ, "UNFOG_REDIS_URL": url, "UNFOG_LOG_LEVEL": "error"}
+        for _ in range(repeats):
+            for side, measured in rates.items():
+                command = [sys.executable, "-m", "bench.queue_rate", "--side", side, "--jobs", str(jobs)]
+                done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+                measured.append(float(done.stdout.splitlines()[-1]))
+    return {"jobs": jobs, "per_s": rates, "ratios": {"ours over stock": over(rates["ours"], rates["stock"])}}
+
+
 def main() -> None:
     """Measure and tell; with --side, measure one in this process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -96,17 +108,9 @@ def main() -> None:
         side = stock if options.side == "stock" else ours
         print(side(os.environ["UNFOG_REDIS_URL"], options.jobs))
         return
-    rates: dict[str, list[float]] = {"stock": [], "ours": []}
-    with targets.redis_server() as url:
-        environment = {**os.environ, "UNFOG_REDIS_URL": url, "UNFOG_LOG_LEVEL": "error"}
-        for _ in range(options.repeats):
-            for side, measured in rates.items():
-                command = [sys.executable, "-m", "bench.queue_rate", "--side", side, "--jobs", str(options.jobs)]
-                done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-                measured.append(float(done.stdout.splitlines()[-1]))
-    ratios = [b / a for a, b in zip(rates["stock"], rates["ours"], strict=True)]
-    rows = [(name, spread(values, 0)) for name, values in rates.items()] + [("ratio", spread(ratios))]
-    result = {"jobs": options.jobs, "per_s": rates, "ratios": ratios, "ratio": statistics.median(ratios)}
+    result = measure(options.jobs, options.repeats)
+    rows = [(name, spread(values, 0)) for name, values in result["per_s"].items()]
+    rows += [(name, spread(values)) for name, values in result["ratios"].items()]
     tell("no-op jobs", ("worker", "jobs/s"), rows, result)
 
 

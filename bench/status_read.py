@@ -6,10 +6,8 @@ Both servers are up at once, each a process with uvicorn, each on the same Redis
 load is closed: so many clients, each asking again as soon as it has its answer.
 """
 
-import argparse
 import asyncio
 import os
-import statistics
 import sys
 import time
 
@@ -18,17 +16,18 @@ import uvicorn
 from fastapi import FastAPI, Response
 from redis.asyncio import Redis
 
-from bench import targets
 from bench.load import job
-from bench.report import spread, tell
+from bench.processes import free_port, processes, wait_until
+from bench.report import Result, options_of, over, spread, tell
+from bench.targets import Unfog, unfog
 
 
 def create_bare_app() -> FastAPI:
     """One route, one read."""
     app, redis = FastAPI(), Redis.from_url(os.environ["BENCH_REDIS_URL"])
 
-    @app.get("/health")
-    async def health() -> dict[str, bool]:
+    @app.get("/ready")
+    async def ready() -> dict[str, bool]:
         return {"ready": True}
 
     @app.get("/jobs/{job_id}")
@@ -53,30 +52,34 @@ async def _rate(url: str, clients: int, seconds: float) -> float:
         return asked / seconds
 
 
+def measure(service: Unfog, seconds: float, repeats: int, clients: int) -> Result:
+    """Answers a second of both, for a job that is made first."""
+    made = httpx.post(
+        f"{service.url}/v1/jobs", json=job("ddim", 2, seed=1), headers={"Prefer": "wait=60"}, timeout=70
+    ).json()
+    port = free_port()
+    environment = {"BENCH_PORT": str(port), "BENCH_REDIS_URL": service.redis_url}
+    with processes([[sys.executable, "-m", "bench.status_read", "--serve"]], environment) as started:
+        bare = f"http://127.0.0.1:{port}"
+        wait_until(f"{bare}/ready", started)
+        urls = {"bare route": f"{bare}/jobs/{made['id']}", "ours": service.url + made["urls"]["self"]}
+        rates: dict[str, list[float]] = {name: [] for name in urls}
+        for _ in range(repeats):
+            for name, url in urls.items():
+                rates[name].append(asyncio.run(_rate(url, clients, seconds)))
+    return {"per_s": rates, "ratios": {"ours over bare route": over(rates["ours"], rates["bare route"])}}
+
+
 def main() -> None:
     """Measure and tell."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options_of(__doc__, repeats=5)
     parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--clients", type=int, default=8)
     options = parser.parse_args()
-    with targets.unfog() as service:
-        made = httpx.post(
-            f"{service.url}/v1/jobs", json=job("ddim", 2, seed=1), headers={"Prefer": "wait=60"}, timeout=70
-        ).json()
-        port = targets.free_port()
-        environment = {"BENCH_PORT": str(port), "BENCH_REDIS_URL": service.redis_url}
-        with targets.processes([[sys.executable, "-m", "bench.status_read", "--serve"]], environment) as started:
-            bare = f"http://127.0.0.1:{port}"
-            targets.wait_until(f"{bare}/health", started)
-            urls = {"bare route": f"{bare}/jobs/{made['id']}", "ours": service.url + made["urls"]["self"]}
-            rates: dict[str, list[float]] = {name: [] for name in urls}
-            for _ in range(options.repeats):
-                for name, url in urls.items():
-                    rates[name].append(asyncio.run(_rate(url, options.clients, options.seconds)))
-    ratios = [ours / plain for ours, plain in zip(rates["ours"], rates["bare route"], strict=True)]
-    rows = [(name, spread(values, 0)) for name, values in rates.items()] + [("ratio", spread(ratios))]
-    result = {**vars(options), "per_s": rates, "ratios": ratios, "ratio": statistics.median(ratios)}
+    with unfog(options.model) as service:
+        result = measure(service, options.seconds, options.repeats, options.clients)
+    rows = [(name, spread(values, 0)) for name, values in result["per_s"].items()]
+    rows += [(name, spread(values)) for name, values in result["ratios"].items()]
     tell("status read", ("GET", "answers/s"), rows, result)
 
 

@@ -59,8 +59,9 @@ class Intake:
             return []
         low_first = self._turn % LOW_FIRST_EVERY == 0
         chosen: list[Lane] = []
+        waiting = self._lengths(with_long=long_room > 0)
         for priority in ("low", "normal") if low_first else ("normal", "low"):
-            lengths = self._lengths(priority, with_long=long_room > 0)
+            lengths = {lane: length for lane, length in waiting.items() if lane.priority == priority}
             rounds = 1 if low_first else short_room
             chosen = _deal(lengths, long_room, short_room, rounds, self._turn)
             if chosen:
@@ -72,11 +73,9 @@ class Intake:
         """How many jobs to take for so many free rows; one, if there is any."""
         return min(MOST_AT_ONCE, max(1, int(rows / self._rows_a_job))) if rows > 0 else 0
 
-    def _lengths(self, priority: str, *, with_long: bool) -> dict[Lane, int]:
-        """How many jobs wait in the lanes that come into question."""
-        lanes = [
-            lane for lane in self._lanes if lane.priority == priority and (with_long or lane.length is Length.SHORT)
-        ]
+    def _lengths(self, *, with_long: bool) -> dict[Lane, int]:
+        """How many jobs wait in the lanes that come into question: one round trip."""
+        lanes = [lane for lane in self._lanes if with_long or lane.length is Length.SHORT]
         with self._redis.pipeline(transaction=False) as pipe:
             for lane in lanes:
                 pipe.llen(self._lanes[lane].key)
