@@ -8,7 +8,7 @@ ARGS ?=
 UV := uv==0.13.9
 SUITED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
 
-.PHONY: help serve test style check chaos train lock clean
+.PHONY: help serve test style check chaos bench bench-full train lock clean
 .DEFAULT_GOAL := help
 
 # An environment that is there is asked first. Found by running, since a shim may stand for no Python at all.
@@ -26,14 +26,14 @@ define environment
 endef
 
 help: ## Say what there is.
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
 
 serve: ## Start Redis, a worker and the API; Ctrl-C stops them.
 	$(call environment,api worker redis)
 	@exec $(VENV)/bin/unfog serve $(if $(PORT),--port $(PORT))
 
 test: ## Run the tests, against a real Redis.
-	$(call environment,api worker redis train dev)
+	$(call environment,api worker redis train bench dev)
 	@exec $(VENV)/bin/python -m pytest $(ARGS)
 
 style: ## Style, types and the directions of imports.
@@ -52,6 +52,14 @@ train: ## Train a model: make train ARGS='--data pictures --out runs/mine --minu
 chaos: ## Kill workers, engines, Redis and the API for a quarter of an hour; prints a table.
 	$(call environment,api worker redis train dev)
 	@exec $(VENV)/bin/python -m tests.chaos $(ARGS)
+
+bench: ## Measure what the README claims, a quarter of an hour; ARGS='--only burst', ARGS=--markdown for the tables.
+	$(call environment,api worker redis bench)
+	@exec $(VENV)/bin/python -m bench $(ARGS)
+
+bench-full: ## And the rest: steady loads, uneven ones, LitServe, killed workers; about an hour.
+	$(call environment,api worker redis bench)
+	@exec $(VENV)/bin/python -m bench --full $(ARGS)
 
 lock: ## Bring requirements.lock in line with pyproject.toml; ARGS=--upgrade takes newer releases.
 	$(call environment,dev)

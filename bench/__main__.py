@@ -22,6 +22,7 @@ from rich.table import Table
 
 from bench.goals import REST, SHORT, TABLE, Measurement
 from bench.machine import describe
+from bench.processes import environment_of
 from bench.report import Result, markdown
 
 Results = list[tuple[Measurement, Result]]
@@ -32,7 +33,7 @@ def run(measurement: Measurement) -> Result:
     print(f"\n$ {measurement.command}", flush=True)
     module, *options = measurement.arguments
     command = [sys.executable, "-m", f"bench.{module}", *options]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, env=environment_of(), stdout=subprocess.PIPE, text=True, check=True)
     lines = done.stdout.splitlines()
     found = [line for line in lines if line.startswith('{"bench"')]
     print("\n".join(line for line in lines if line not in found), flush=True)

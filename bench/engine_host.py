@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import json
 import multiprocessing
-import os
 import subprocess
 import sys
 import threading
@@ -18,7 +17,7 @@ import time
 from collections import deque
 from pathlib import Path
 
-from bench.processes import redis_server
+from bench.processes import environment_of, redis_server
 from bench.report import options_of, over, spread, tell
 from jobs.catalogue import ModelCard
 from jobs.connection import connect, connect_async
@@ -53,9 +52,7 @@ def main() -> None:
 def _measure(host: str, jobs: int, model: Path) -> float:
     command = [sys.executable, "-m", "bench.engine_host", "--host", host, "--jobs", str(jobs)]
     with redis_server() as url:
-        environment = {**os.environ, "UNFOG_REDIS_URL": url, "UNFOG_LOG_LEVEL": "error"}
-        environment |= {"UNFOG_MODELS": str(model)}
-        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        environment = environment_of(UNFOG_REDIS_URL=url, UNFOG_LOG_LEVEL="error", UNFOG_MODELS=str(model))
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=300)
     return float(json.loads(done.stdout.splitlines()[-1])["row_evals_per_s"])
 

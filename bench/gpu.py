@@ -31,6 +31,7 @@ from rich.table import Table
 from bench.gpu_parts.notes import Notes
 from bench.gpu_parts.setup import Setup
 from bench.machine import describe
+from bench.processes import environment_of
 
 PARTS = {"serving": 170.0, "rates": 110.0, "ladder": 60.0, "precision": 45.0, "tick": 35.0}
 """The parts in order of worth, and the seconds that each may take."""
@@ -48,7 +49,7 @@ def start_part(name: str, setup: Setup, limit_s: float) -> str:
     """One part in a process group of its own, which is killed when its time is over; returns how it ended."""
     command = [sys.executable, "-m", "bench.gpu", "--part", name, "--out", str(setup.folder)]
     command += ["--device", setup.device, *(["--tiny"] if setup.tiny else [])]
-    process = subprocess.Popen(command, start_new_session=True)
+    process = subprocess.Popen(command, env=environment_of(), start_new_session=True)
     try:
         code = process.wait(timeout=limit_s)
     except subprocess.TimeoutExpired:

@@ -21,6 +21,14 @@ START_S = 300.0
 Process = subprocess.Popen[bytes]
 
 
+def environment_of(**own: str) -> dict[str, str]:
+    """The environment of what is measured, ours and the peers alike: this one's, and `own`.
+
+    Threads wait without spinning, as the service has it, or whoever shares the cores with them is measured too.
+    """
+    return {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **own}
+
+
 def free_port() -> int:
     """A port that nobody listens on."""
     with socket.socket() as probe:
@@ -40,7 +48,7 @@ def redis_server() -> Iterator[str]:
 @contextlib.contextmanager
 def processes(commands: Sequence[Sequence[str]], environment: Mapping[str, str]) -> Iterator[list[Process]]:
     """Run commands side by side; their words go to a file that is shown when something goes wrong."""
-    own = {**os.environ, **environment}
+    own = environment_of(**environment)
     with tempfile.TemporaryFile() as log:
         running = [subprocess.Popen(list(command), env=own, stdout=log, stderr=log) for command in commands]
         try:

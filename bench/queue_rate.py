@@ -19,7 +19,7 @@ from redis import Redis
 from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
 
-from bench.processes import redis_server
+from bench.processes import environment_of, redis_server
 from bench.report import Result, over, spread, tell
 
 
@@ -45,6 +45,7 @@ def ours(url: str, jobs: int) -> float:
     from bench.instant_engine import CARD, InstantEngine
     from jobs.catalogue import Catalogue
     from jobs.connection import connect, connect_async
+    from jobs.logs import configure_logging
     from jobs.request import JobRequest, evaluations, resolve
     from jobs.settings import Settings
     from jobs.store import JobStore
@@ -54,6 +55,7 @@ def ours(url: str, jobs: int) -> float:
     redis = Redis.from_url(url)
     redis.flushdb()
     settings = Settings()
+    configure_logging(settings.log_level, settings.log_format)
 
     async def submit() -> None:
         store = JobStore(connect_async(settings), connect(settings), settings.max_queued_evaluations)
@@ -88,7 +90,7 @@ def measure(jobs: int, repeats: int) -> Result:
     """Both sides in turn, each a process of its own."""
     rates: dict[str, list[float]] = {"stock": [], "ours": []}
     with redis_server() as url:
-        environment = {**os.environ, "UNFOG_REDIS_URL": url, "UNFOG_LOG_LEVEL": "error"}
+        environment = environment_of(UNFOG_REDIS_URL=url, UNFOG_LOG_LEVEL="error")
         for _ in range(repeats):
             for side, measured in rates.items():
                 command = [sys.executable, "-m", "bench.queue_rate", "--side", side, "--jobs", str(jobs)]

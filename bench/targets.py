@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
@@ -161,13 +162,45 @@ PEERS: dict[str, Callable[..., AbstractContextManager[Service]]] = {
 }
 
 
+Started = Service | Exception
+"""A service that is up, or why it is not."""
+
+
+@contextlib.contextmanager
+def together(contexts: Mapping[str, AbstractContextManager[Service]]) -> Iterator[dict[str, Started]]:
+    """Services by name, started at the same time, as that takes long."""
+    up: dict[str, Started] = {}
+    with ExitStack() as stack:
+
+        def start(name: str, context: AbstractContextManager[Service]) -> None:
+            try:
+                up[name] = context.__enter__()
+            except Exception as error:  # noqa: BLE001  # whatever it is, it is told
+                up[name] = error
+            else:
+                stack.push(context)
+
+        threads = [threading.Thread(target=start, args=each) for each in contexts.items()]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        yield {name: up[name] for name in contexts}
+
+
 @contextlib.contextmanager
 def side_by_side(peers: Sequence[str], model: Path = BUNDLED_MODEL) -> Iterator[dict[str, Service]]:
     """Ours, under the name unfog, and its peers; all are up at once, and idle while another is asked."""
-    with ExitStack() as stack:
-        services: dict[str, Service] = {"unfog": stack.enter_context(unfog(model))}
-        services |= {name: stack.enter_context(PEERS[name](model)) for name in peers}
-        yield services
+    contexts: dict[str, AbstractContextManager[Service]] = {"unfog": unfog(model)}
+    with together(contexts | {name: PEERS[name](model) for name in peers}) as started:
+        yield {name: ready(service) for name, service in started.items()}
+
+
+def ready(service: Started) -> Service:
+    """The service. Raises `RuntimeError` when it has not started."""
+    if isinstance(service, Exception):
+        raise RuntimeError(f"it did not start: {service}") from service
+    return service
 
 
 def peer_environment(model: Path, options: Mapping[str, str]) -> dict[str, str]:

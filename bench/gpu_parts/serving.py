@@ -1,9 +1,8 @@
 """(4) The whole service over HTTP with a real Redis, against its peers; and a short job behind long ones."""
 
 import statistics
-import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from bench.driving import Outcome, drive, latencies
 from bench.gpu_parts.notes import Notes, measured
 from bench.gpu_parts.setup import Setup
 from bench.load import Body, burst, evaluations, job, mixed
-from bench.targets import Service, Unfog
+from bench.targets import Service, Started, Unfog, ready, together
 
 REPEATS = 3
 
@@ -24,8 +23,7 @@ def run(notes: Notes, setup: Setup) -> None:
         wanted = {f"{name}, {which}" for which in (*services, "short behind long", "large jobs")}
         if wanted <= notes.found.keys():
             continue
-        with ExitStack() as stack:
-            up = _start_all(stack, services)
+        with together({which: make() for which, make in services.items()}) as up:
             for which, service in up.items():
                 notes.once(f"{name}, {which}", _burst, service, which, setup)
             _alone(notes, name, up["unfog"], setup)
@@ -49,37 +47,9 @@ def _services(folder: Path, setup: Setup) -> dict[str, Callable[[], AbstractCont
     return found
 
 
-def _start_all(
-    stack: ExitStack, services: dict[str, Callable[[], AbstractContextManager[Service]]]
-) -> dict[str, Service | BaseException]:
-    """All at once; one that does not start is its reason."""
-    up: dict[str, Service | BaseException] = {}
-
-    def start(name: str, context: AbstractContextManager[Service]) -> None:
-        try:
-            up[name] = context.__enter__()
-        except BaseException as error:  # noqa: BLE001  # whatever it is, it is told
-            up[name] = error
-        else:
-            stack.push(context)
-
-    threads = [threading.Thread(target=start, args=(name, make())) for name, make in services.items()]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return {name: up[name] for name in services}
-
-
-def _up(service: Service | BaseException) -> Service:
-    if isinstance(service, BaseException):
-        raise RuntimeError(f"it did not start: {service}")
-    return service
-
-
-def _burst(started: Service | BaseException, which: str, setup: Setup) -> dict[str, Any]:
+def _burst(started: Started, which: str, setup: Setup) -> dict[str, Any]:
     """The mixed load. One job at a time is as fast with few jobs as with many, so it gets few."""
-    service = _up(started)
+    service = ready(started)
     few, many = setup.pick((15, 240), (1, 2))
     count = few if which.startswith("rq_loop") else many
     drive(service, burst(_mixed(min(4, count), 99, setup)))  # warm-up
@@ -98,18 +68,18 @@ def _rates(outcomes: list[Outcome], cost: list[int]) -> dict[str, Any]:
     return {"images_per_s": [one.per_s for one in outcomes], "row_evals_per_s": evals, **latencies(outcomes)}
 
 
-def _alone(notes: Notes, name: str, service: Service | BaseException, setup: Setup) -> None:
+def _alone(notes: Notes, name: str, service: Started, setup: Setup) -> None:
     """What only ours is asked for."""
 
     def short() -> dict[str, Any]:
-        ours = _up(service)
+        ours = ready(service)
         assert isinstance(ours, Unfog)
         return behind.measure(ours, *setup.pick((16, 1000, REPEATS), (1, 200, 1)))
 
     def large() -> dict[str, Any]:
         jobs, images = setup.pick((64, 16), (1, 2))
         bodies = [job("ddim", setup.pick(50, 3), 100 * n) | {"num_images": images} for n in range(jobs)]
-        outcomes = [drive(_up(service), burst(bodies)) for _ in range(setup.pick(REPEATS, 1))]
+        outcomes = [drive(ready(service), burst(bodies)) for _ in range(setup.pick(REPEATS, 1))]
         return {"jobs": jobs, "images": images, **_rates(outcomes, [evaluations(bodies)] * len(outcomes))}
 
     notes.once(f"{name}, short behind long", short)
