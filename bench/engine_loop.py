@@ -4,7 +4,8 @@
 
 All in one process, in turn within a repeat: the network alone on a batch that never changes; the engine with one
 sampler; the engine with three; a burst of mixed jobs from first to last, in `fast` mode and in `strict`; and a few
-rows that stay few, where padding costs most.
+rows that stay few, where padding costs most. The bare loop calls the very function that the engine calls, and
+settings in the environment, such as UNFOG_TORCH_THREADS, count.
 """
 
 import time
@@ -16,8 +17,8 @@ import torch
 from bench.load import mixed
 from bench.report import Result, options_of, over, spread, tell
 from jobs.settings import Settings
-from models.folder import Model, load_model
-from worker.build import build, choose_precision, forward_of, use_threads
+from models.folder import Model
+from worker.build import build, choose_precision
 from worker.engine import Engine
 from worker.row import RowRequest
 
@@ -60,6 +61,13 @@ def draining(engine: Engine, jobs: int, seed: int) -> float:
     return rows / (time.perf_counter() - started)
 
 
+def forward_in(engine: Engine) -> Callable[..., torch.Tensor]:
+    """The network as the engine calls it."""
+    executor = getattr(engine, "executor", None)
+    forward: Callable[..., torch.Tensor] = executor.forward if executor is not None else engine._forward
+    return forward
+
+
 @torch.inference_mode()
 def bare(model: Model, forward: Callable[..., torch.Tensor], device: torch.device, count: int, ticks: int) -> float:
     """Row evaluations a second of the network alone."""
@@ -80,10 +88,7 @@ def measure(folder: Path, places: int, ticks: int, jobs: int, repeats: int, **se
         mode: Settings(models=(str(folder),), max_batch_places=places, batching=mode, **settings)  # type: ignore[arg-type]
         for mode in ("strict", "fast")
     }
-    use_threads(modes["strict"])
-    precision = choose_precision(modes["strict"])
-    model = load_model(folder, device=str(precision.device), dtype=precision.dtype)
-    forward = forward_of(model, precision)
+    device = choose_precision(modes["strict"]).device
     strict, fast = (next(iter(build(mode).values())).engine for mode in modes.values())
     few = tuple(count for count in FEW_ROWS if count < places)
     measured: dict[str, list[float]] = {}
@@ -92,7 +97,7 @@ def measure(folder: Path, places: int, ticks: int, jobs: int, repeats: int, **se
         measured.setdefault(name, []).append(rate)
 
     for repeat in range(repeats):
-        note("bare forward loop", bare(model, forward, precision.device, places, ticks))
+        note("bare forward loop", bare(strict.model, forward_in(strict), device, places, ticks))
         note("ddim", ticking(strict, places, ("ddim",), ticks))
         note("mixed", ticking(strict, places, MIXED, ticks))
         for name, engine in (("fast", fast), ("strict", strict)):

@@ -89,6 +89,7 @@ SHORT = (
         {},
         (Goal("`GET` of a job over a bare route with one read", "ours over bare route", least=0.7),),
     ),
+    Measurement("api_start", {}, (Goal("imports of the API", "seconds", most=1.0, unit=" s"),)),
 )
 REST = (
     Measurement(

@@ -2,8 +2,9 @@
 
     python -m bench.status_read [--seconds 5] [--repeats 5] [--clients 8]
 
-Both servers are up at once, each a process with uvicorn, each on the same Redis; a finished job is asked for. The
-load is closed: so many clients, each asking again as soon as it has its answer.
+All servers are up at once, each a process with uvicorn, each on the same Redis; a finished job is asked for. The
+load is closed: so many clients, each asking again as soon as it has its answer. The bare route is also served
+without uvloop and httptools, to see what they are worth.
 """
 
 import asyncio
@@ -57,17 +58,29 @@ def measure(service: Unfog, seconds: float, repeats: int, clients: int) -> Resul
     made = httpx.post(
         f"{service.url}/v1/jobs", json=job("ddim", 2, seed=1), headers={"Prefer": "wait=60"}, timeout=70
     ).json()
-    port = free_port()
-    environment = {"BENCH_PORT": str(port), "BENCH_REDIS_URL": service.redis_url}
-    with processes([[sys.executable, "-m", "bench.status_read", "--serve"]], environment) as started:
-        bare = f"http://127.0.0.1:{port}"
-        wait_until(f"{bare}/ready", started)
-        urls = {"bare route": f"{bare}/jobs/{made['id']}", "ours": service.url + made["urls"]["self"]}
+    ports = {"bare route": free_port(), "bare route, plain": free_port()}
+    environment = {"BENCH_REDIS_URL": service.redis_url}
+    commands = [[sys.executable, "-m", "bench.status_read", "--serve", str(port)] for port in ports.values()]
+    commands[1].append("--plain")
+    with processes(commands, environment) as started:
+        for port in ports.values():
+            wait_until(f"http://127.0.0.1:{port}/ready", started)
+        urls = {name: f"http://127.0.0.1:{port}/jobs/{made['id']}" for name, port in ports.items()}
+        urls["ours"] = service.url + made["urls"]["self"]
         rates: dict[str, list[float]] = {name: [] for name in urls}
         for _ in range(repeats):
             for name, url in urls.items():
                 rates[name].append(asyncio.run(_rate(url, clients, seconds)))
-    return {"per_s": rates, "ratios": {"ours over bare route": over(rates["ours"], rates["bare route"])}}
+    bare = rates["bare route"]
+    ratios = {"ours over bare route": over(rates["ours"], bare)}
+    ratios["uvloop and httptools over plain"] = over(bare, rates["bare route, plain"])
+    return {"per_s": rates, "ratios": ratios}
+
+
+def serve(port: int, *, plain: bool) -> None:
+    """The bare application, until it is stopped."""
+    with_care: dict[str, str] = {"loop": "asyncio", "http": "h11"} if plain else {}
+    uvicorn.run(create_bare_app(), port=port, log_level="warning", access_log=False, **with_care)  # type: ignore[arg-type]
 
 
 def main() -> None:
@@ -85,6 +98,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if "--serve" in sys.argv:
-        uvicorn.run(create_bare_app(), port=int(os.environ["BENCH_PORT"]), log_level="warning", access_log=False)
+        serve(int(sys.argv[2]), plain="--plain" in sys.argv)
     else:
         main()

@@ -3,38 +3,35 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from bench import engine_loop
 from bench.gpu_parts.notes import Notes
+from bench.gpu_parts.precision import engine_of
 from bench.gpu_parts.setup import Setup
-from jobs.settings import Settings
-from models.folder import load_model
-from worker.build import build_ladder, choose_precision, forward_of
-from worker.ladder import candidate_sizes
+from worker.engine import Engine
+from worker.ladder import Ladder
 
 
 def run(notes: Notes, setup: Setup) -> None:
     """Both networks, in each precision that may be served."""
-    for name, folder in setup.models().items():
+    for name, folder in setup.models(dear=True).items():
         for precision in dict.fromkeys((setup.serving, "float32")):
             notes.once(f"{name}, {precision}, sizes", sizes, folder, precision, setup)
         notes.once(f"{name}, cost", cost, folder, setup)
 
 
 def sizes(folder: Path, precision: str, setup: Setup) -> dict[str, Any]:
-    """The sizes that agree to the bit, and those that do not."""
-    settings = Settings(
-        models=(str(folder),),
-        device=setup.device,
-        precision=precision,  # type: ignore[arg-type]
-        max_batch_places=setup.places,
+    """The sizes that agree to the bit, and those that do not: what `strict` uses of what `fast` may."""
+    agreeing, tried = (
+        set(sizes_in(engine_of(folder, precision, setup, batching=batching))) for batching in ("strict", "fast")
     )
-    chosen = choose_precision(settings)
-    model = load_model(folder, device=str(chosen.device), dtype=chosen.dtype)
-    agreeing = build_ladder(model, forward_of(model, chosen), settings, torch.device(setup.device)).sizes
-    tried = candidate_sizes(setup.places)
-    return {"agree": list(agreeing), "differ": [size for size in tried if size not in agreeing]}
+    return {"agree": sorted(agreeing), "differ": sorted(tried - agreeing)}
+
+
+def sizes_in(engine: Engine) -> tuple[int, ...]:
+    """The batch sizes that an engine uses."""
+    executor = getattr(engine, "executor", None)
+    ladder: Ladder = executor.ladder if executor is not None else engine._ladder
+    return ladder.sizes
 
 
 def cost(folder: Path, setup: Setup) -> dict[str, Any]:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-NOT_HERE = (RuntimeError, ValueError, OSError, AssertionError, NotImplementedError, AttributeError, TypeError)
-"""What a machine that lacks something raises; the finding is then the reason."""
+import httpx
+
+NOT_HERE = (RuntimeError, ValueError, OSError, AssertionError, AttributeError, TypeError, httpx.HTTPError)
+"""What is raised where something is lacking or does not answer; the finding is then the reason."""
 
 
 @dataclass(frozen=True)

@@ -68,13 +68,13 @@ class Setup:
         """One of two sizes."""
         return tiny if self.tiny else usual
 
-    def models(self) -> dict[str, Path]:
-        """The folders of both networks, by name."""
+    def models(self, *, dear: bool = False) -> dict[str, Path]:
+        """The folders of both networks, by name; a tiny run does what is `dear` with one of them only."""
         if self.tiny:
-            return {
-                "tiny": write_model(self.folder / "tiny", TINY, classes=False),
-                "tiny-classes": write_model(self.folder / "tiny-classes", TINY, classes=True),
-            }
+            tiny = {"tiny-classes": write_model(self.folder / "tiny-classes", TINY, classes=True)}
+            if not dear:
+                tiny["tiny"] = write_model(self.folder / "tiny", TINY, classes=False)
+            return tiny
         return {
             "ddpm-cifar10": write_model(self.folder / "ddpm-cifar10", CIFAR, classes=False),
             "cats-32": BUNDLED_MODEL,

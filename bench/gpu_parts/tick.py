@@ -17,14 +17,25 @@ from bench.gpu_parts.precision import engine_of
 from bench.gpu_parts.setup import Setup
 from worker.engine import Engine
 
-STEPS = ("_admit", "_gather", "_forward", "_guide", "_update", "_retire", "_launch", "_read", "_land")
-"""Methods of the engine that may be there; those that call each other are counted in both."""
+STEPS = (
+    "_admit",
+    "_gather",
+    "_forward",
+    "_guide",
+    "_update",
+    "_advance",
+    "_retire",
+    "_draw_ahead",
+    "_evaluate",
+    "land",
+)
+"""Methods of the engine and of its executor that may be there; one that calls another counts that too."""
 SHOWN = 12
 
 
 def run(notes: Notes, setup: Setup) -> None:
     """A full batch and a single row, of both networks."""
-    for name, folder in setup.models().items():
+    for name, folder in setup.models(dear=True).items():
         for rows in (setup.places, 1):
             running = Running(folder, rows, setup)
             for what, look in (("whole", whole), ("steps", steps), ("operations", operations)):
@@ -65,7 +76,8 @@ def steps(on: Running) -> dict[str, float]:
     """Milliseconds of the engine's steps, waiting for the device after each: it is counted where it works."""
     engine = on.engine
     spent: dict[str, float] = defaultdict(float)
-    there = [name for name in STEPS if callable(getattr(engine, name, None))]
+    owners = [engine, *([engine.executor] if hasattr(engine, "executor") else [])]
+    there = [(owner, name, getattr(owner, name)) for owner in owners for name in STEPS if hasattr(owner, name)]
     if not there:
         raise Unfit("this engine has none of the steps that are looked for")
 
@@ -79,14 +91,13 @@ def steps(on: Running) -> dict[str, float]:
 
         return timed
 
-    kept = {name: getattr(engine, name) for name in there}
     try:
-        for name, inner in kept.items():
-            setattr(engine, name, timing(name, inner))
+        for owner, name, inner in there:
+            setattr(owner, name, timing(name, inner))
         spent["tick"] = 1000 * sum(each(engine.tick, on.ticks))
     finally:
-        for name, inner in kept.items():
-            setattr(engine, name, inner)
+        for owner, name, inner in there:
+            setattr(owner, name, inner)
     return {name.removeprefix("_"): total / on.ticks for name, total in spent.items()}
 
 

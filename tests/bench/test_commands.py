@@ -67,6 +67,12 @@ def test_the_queue_is_held_against_a_stock_worker() -> None:
     assert set(said["ratios"]) == {"ours over stock"}  # type: ignore[call-overload]
 
 
+@pytest.mark.e2e
+def test_the_start_of_the_api_is_held_against_fastapi_alone() -> None:
+    said = line_of("bench.api_start", "--repeats", "1")
+    assert set(said["ratios"]) == {"ours over fastapi", "seconds"}  # type: ignore[call-overload]
+
+
 def test_the_tables_for_the_pages_say_what_fell_short_and_by_which_command() -> None:
     one = Measurement(
         "burst", {"--jobs": "3"}, (Goal("fast", "r", least=2.0), Goal("soon", "s", most=1.0, unit=" s"))
