@@ -3,6 +3,7 @@
     python -m bench              # what the README claims: at most a quarter of an hour
     python -m bench --full       # and the rest, about an hour
     python -m bench --markdown   # no measuring: the tables for the pages, from the last run
+    python -m bench --write      # the same, put into README.md and docs/performance.md
 
 Runs each measurement as its own command, reads its JSON line, and prints what came out beside what was to be
 reached. Exits with 1 when something fell short.
@@ -27,6 +28,9 @@ from bench.report import Result, markdown
 
 Results = list[tuple[Measurement, Result]]
 
+BEGIN, END = "<!-- python -m bench --write -->", "<!-- end -->"
+"""Between these marks a page has figures."""
+
 
 def run(measurement: Measurement) -> Result:
     """One measurement in a process of its own; its table is shown as it comes."""
@@ -46,9 +50,14 @@ def goal_rows(results: Results) -> list[tuple[str, ...]]:
     return [goal.row(result, one.command) for one, result in results for goal in one.goals]
 
 
+def summary(results: Results, machine: dict[str, Any]) -> str:
+    """What goes into the README: the one table, and what it was measured on."""
+    return f"{markdown(TABLE, goal_rows(results))}\n\n{_sentence(machine)}"
+
+
 def pages(results: Results, machine: dict[str, Any]) -> str:
-    """What goes into README and docs/performance.md: the table of goals, then each measurement's own."""
-    parts = [markdown(TABLE, goal_rows(results)), _sentence(machine)]
+    """What goes into docs/performance.md: the same, then each measurement's own table."""
+    parts = [summary(results, machine)]
     for one, result in results:
         table, load = result["table"], result["machine"]["load_1_min"]
         parts.append(
@@ -61,6 +70,14 @@ def _sentence(machine: dict[str, Any]) -> str:
     memory = machine["memory_bytes"] / 2**30
     chip = machine.get("gpu") or f"{machine['cores']} cores of {machine['processor']} ({machine['cpu_capability']})"
     return f"{chip}, {memory:.0f} GiB, Python {machine['python']}, torch {machine['torch']}."
+
+
+def put(text: str, page: Path) -> None:
+    """Put figures in the place of those that stand between the marks of a page."""
+    head, _, rest = page.read_text().partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    assert end, f"{page} has no {BEGIN} … {END}"
+    page.write_text(f"{head}{BEGIN}\n\n{text}\n\n{END}{tail}")
 
 
 def load(path: Path) -> tuple[Results, dict[str, Any]]:
@@ -97,16 +114,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--markdown", action="store_true")
+    parser.add_argument("--write", action="store_true")
     parser.add_argument("--only", default="", help="names of measurements, the last run's others are kept")
     parser.add_argument("--out", type=Path, default=Path("runs/bench.json"))
     options = parser.parse_args()
     if options.markdown:
         print(pages(*load(options.out)))
         return 0
+    if options.write:
+        put(summary(*load(options.out)), Path("README.md"))
+        put(pages(*load(options.out)), Path("docs/performance.md"))
+        return 0
     started, only = time.monotonic(), options.only.split(",") if options.only else []
     chosen = [one for one in (*SHORT, *(REST if options.full else ())) if not only or one.name in only]
     short = measure(chosen, options.out, load(options.out)[0] if only and options.out.exists() else [])
-    print(f"{time.monotonic() - started:.0f} s; all figures in {options.out}; `--markdown` makes tables of them")
+    print(f"{time.monotonic() - started:.0f} s; all figures in {options.out}; `--write` puts them into the pages")
     return 1 if short else 0
 
 

@@ -7,7 +7,7 @@ from rq.executions import Execution
 from rq.job import JobStatus
 from rq.registry import CanceledJobRegistry
 from rq.results import Result
-from rq.utils import now
+from rq.utils import now, utcformat
 
 from jobs import keys, ledger, outbox
 from jobs.events import publish_moved
@@ -47,7 +47,8 @@ def end(
     ttl_s = ending.spec.ttl_s
     job.set_status(ending.status, pipeline=pipe)
     write_meta(pipe, job, ending.meta)
-    job.save(pipeline=pipe, include_result=False)
+    # RQ saves the whole job here; nothing else of it has changed since it was read or claimed.
+    pipe.hset(job.key, "ended_at", utcformat(job.ended_at))
     pipe.hdel(job.key, keys.CANCEL_FIELD)
     if ending.status in _RESULT_TYPES:
         _write_result(pipe, job, ending, worker_name, execution)

@@ -19,7 +19,7 @@ API_LOADS = {
     *("structlog", "rich", "pygments", "prometheus_client", "PIL", "swagger_ui_bundle"),
     "greenlet",  # looked for by the HTTP libraries, and here for the browser tests
 }
-"""What the API may import besides the standard library, as it must start in a second. `bench.api_start` times it."""
+"""What the API may import besides the standard library, so that it starts in a second; see `bench.api_start`."""
 
 
 def loaded_after(code: str) -> set[str]:

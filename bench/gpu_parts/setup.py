@@ -62,23 +62,27 @@ class Setup:
     @property
     def places(self) -> int:
         """The most places in one forward pass of the engines."""
-        return 4 if self.tiny else 256
+        usual = 256 if self.cuda else 16
+        return int(self.pick(usual, 4))
 
     def pick(self, usual: Any, tiny: Any) -> Any:
         """One of two sizes."""
         return tiny if self.tiny else usual
 
     def models(self, *, dear: bool = False) -> dict[str, Path]:
-        """The folders of both networks, by name; a tiny run does what is `dear` with one of them only."""
+        """The folders of both networks, by name; a tiny run does what is `dear` with one of them only.
+
+        On a CPU that is not tiny, only the network that is made for one.
+        """
         if self.tiny:
             tiny = {"tiny-classes": write_model(self.folder / "tiny-classes", TINY, classes=True)}
             if not dear:
                 tiny["tiny"] = write_model(self.folder / "tiny", TINY, classes=False)
             return tiny
-        return {
-            "ddpm-cifar10": write_model(self.folder / "ddpm-cifar10", CIFAR, classes=False),
-            "cats-32": BUNDLED_MODEL,
-        }
+        if not self.cuda:
+            return {"cats-32": BUNDLED_MODEL}
+        cifar = write_model(self.folder / "ddpm-cifar10", CIFAR, classes=False)
+        return {"ddpm-cifar10": cifar, "cats-32": BUNDLED_MODEL}
 
     def synchronize(self) -> None:
         """Wait until the card has done all that it was told."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.__main__ import pages
+from bench.__main__ import BEGIN, END, pages, put
 from bench.goals import REST, SHORT, Goal, Measurement
 from bench.processes import environment_of
 
@@ -86,3 +86,18 @@ def test_the_tables_for_the_pages_say_what_fell_short_and_by_which_command() -> 
     assert "| fast | 2.50× | 2.00 to 3.00 | ≥ 2× | `python -m bench.burst --jobs 3` |" in told
     assert "| soon | 2.00 s (short) | 1.50 to 3.00 | ≤ 1 s |" in told
     assert "| a | b |\n|---|---:|\n| x | 1 |" in told
+
+
+def test_new_figures_take_the_place_of_the_old_ones_in_a_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\n\nold\n\n{END}\nafter\n")
+    put("new", page)
+    put("newer", page)
+    assert page.read_text() == f"before\n{BEGIN}\n\nnewer\n\n{END}\nafter\n"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/performance.md"])
+def test_the_pages_have_a_place_for_figures(page: str) -> None:
+    text = (Path(__file__).resolve().parents[2] / page).read_text()
+    assert text.count(BEGIN) == text.count(END) == 1
+    assert text.index(BEGIN) < text.index(END)
