@@ -5,7 +5,7 @@ from typing import Any
 
 from rq.executions import Execution
 from rq.job import JobStatus
-from rq.registry import CanceledJobRegistry
+from rq.registry import BaseRegistry, CanceledJobRegistry, FailedJobRegistry, FinishedJobRegistry
 from rq.results import Result
 from rq.utils import now, utcformat
 
@@ -21,6 +21,12 @@ _RESULT_TYPES = {
     JobStatus.STOPPED: Result.Type.STOPPED,
 }
 """A job that was canceled while it waited has no result, as in RQ."""
+
+_REGISTRIES: dict[JobStatus, type[BaseRegistry]] = {
+    JobStatus.FINISHED: FinishedJobRegistry,
+    JobStatus.CANCELED: CanceledJobRegistry,
+}
+"""Where an ended job is kept; any other end is a failed one."""
 
 _STATUSES = {
     JobStatus.FINISHED: Status.SUCCEEDED,
@@ -78,12 +84,8 @@ def _write_result(
 
 
 def _registry_key(job: ServiceJob, status: JobStatus) -> str:
-    registry: Any = job.failed_job_registry
-    if status == JobStatus.FINISHED:
-        registry = job.finished_job_registry
-    elif status == JobStatus.CANCELED:
-        registry = CanceledJobRegistry(job.origin, connection=job.connection)
-    return str(registry.key)
+    # By name: to make a registry, RQ checks its serializer, which takes longer than all else here.
+    return _REGISTRIES.get(status, FailedJobRegistry).key_template.format(job.origin)
 
 
 def end_failed(pipe: Any, job: ServiceJob, spec: JobSpec, meta: JobMeta, failure: Failure) -> None:
