@@ -21,6 +21,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +39,17 @@ PARTS = {"serving": 170.0, "rates": 110.0, "ladder": 60.0, "precision": 45.0, "t
 WIDTH = 150
 
 
-def run_part(name: str, setup: Setup) -> None:
-    """One part, in this process, to its end."""
-    notes = Notes(setup.folder / f"{name}.json")
-    importlib.import_module(f"bench.gpu_parts.{name}").run(notes, setup)
-    notes.save(complete=True)
+def run_parts(names: Sequence[str], setup: Setup) -> None:
+    """Some parts, in this process, each to its end."""
+    for name in names:
+        notes = Notes(setup.folder / f"{name}.json")
+        importlib.import_module(f"bench.gpu_parts.{name}").run(notes, setup)
+        notes.save(complete=True)
 
 
-def start_part(name: str, setup: Setup, limit_s: float) -> str:
-    """One part in a process group of its own, which is killed when its time is over; returns how it ended."""
-    command = [sys.executable, "-m", "bench.gpu", "--part", name, "--out", str(setup.folder)]
+def start_parts(names: Sequence[str], setup: Setup, limit_s: float) -> str:
+    """Some parts in a process group of their own, which is killed when the time is over; returns how it ended."""
+    command = [sys.executable, "-m", "bench.gpu", "--in-child", ",".join(names), "--out", str(setup.folder)]
     command += ["--device", setup.device, *(["--tiny"] if setup.tiny else [])]
     process = subprocess.Popen(command, env=environment_of(), start_new_session=True)
     try:
@@ -99,21 +101,23 @@ def main() -> int:
     parser.add_argument("--tiny", action="store_true", help="tiny networks, few steps: does it work at all?")
     parser.add_argument("--parts", default=",".join(PARTS), help="which of them")
     parser.add_argument("--limit", type=float, default=420.0, help="seconds for all of them together")
-    parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
+    parser.add_argument("--in-child", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     setup = Setup(options.device, options.tiny, options.out.resolve())
-    if options.part:
-        run_part(options.part, setup)
+    if options.in_child:
+        run_parts(options.in_child.split(","), setup)
         return 0
     until, ended = time.monotonic() + options.limit, {}
-    for name in options.parts.split(","):
-        if Notes(setup.folder / f"{name}.json").complete:
-            ended[name] = "complete"
+    wanted = options.parts.split(",")
+    # Tiny parts share one process, as most of their time would go into starts.
+    for names in [wanted] if options.tiny else [[name] for name in wanted]:
+        ended |= dict.fromkeys(names, "complete")
+        if not (left := [name for name in names if not Notes(setup.folder / f"{name}.json").complete]):
             continue
-        left_s = min(PARTS[name], until - time.monotonic())
-        print(f"{name}: at most {left_s:.0f} s", flush=True)
-        ended[name] = start_part(name, setup, left_s) if left_s > 1 else "no time left"
+        left_s = min(sum(PARTS[name] for name in left), until - time.monotonic())
+        print(f"{', '.join(left)}: at most {left_s:.0f} s", flush=True)
+        ended |= dict.fromkeys(left, start_parts(left, setup, left_s) if left_s > 1 else "no time left")
         collect(setup, ended)
     said = collect(setup, ended)
     show(said)

@@ -168,24 +168,35 @@ Started = Service | Exception
 
 @contextlib.contextmanager
 def together(contexts: Mapping[str, AbstractContextManager[Service]]) -> Iterator[dict[str, Started]]:
-    """Services by name, started at the same time, as that takes long."""
+    """Services by name, started at the same time, as that takes long.
+
+    Each has a thread that lives as long as it does: a Redis of ours ends with the thread that has started it.
+    """
     up: dict[str, Started] = {}
-    with ExitStack() as stack:
+    over = threading.Event()
+    begun = threading.Semaphore(0)
 
-        def start(name: str, context: AbstractContextManager[Service]) -> None:
-            try:
-                up[name] = context.__enter__()
-            except Exception as error:  # noqa: BLE001  # whatever it is, it is told
-                up[name] = error
-            else:
-                stack.push(context)
+    def hold(name: str, context: AbstractContextManager[Service]) -> None:
+        try:
+            with context as service:
+                up[name] = service
+                begun.release()
+                over.wait()
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is told
+            up.setdefault(name, error)
+            begun.release()
 
-        threads = [threading.Thread(target=start, args=each) for each in contexts.items()]
+    threads = [threading.Thread(target=hold, args=each) for each in contexts.items()]
+    try:
         for thread in threads:
             thread.start()
+        for _ in threads:
+            begun.acquire()
+        yield {name: up[name] for name in contexts}
+    finally:
+        over.set()
         for thread in threads:
             thread.join()
-        yield {name: up[name] for name in contexts}
 
 
 @contextlib.contextmanager

@@ -30,7 +30,7 @@ def run(notes: Notes, setup: Setup) -> None:
     notes.once("matmul_tflops", matmul_tflops, setup)
     for name, folder in setup.models().items():
         notes.once(f"{name}, flops", flops_of, folder, setup)
-        for kind, batches in variants_of(setup).items():
+        for kind, batches in variants_of(name, setup).items():
             variant = Variant(folder, kind, setup)
             for batch in batches:
                 notes.once(
@@ -38,9 +38,11 @@ def run(notes: Notes, setup: Setup) -> None:
                 )
 
 
-def variants_of(setup: Setup) -> dict[str, tuple[int, ...]]:
-    """The variants, each with its batch sizes."""
-    batches, compiled = setup.pick(BATCHES, (1, 2, 4)), setup.pick(COMPILED_BATCHES, (2,))
+def variants_of(name: str, setup: Setup) -> dict[str, tuple[int, ...]]:
+    """The variants, each with its batch sizes; a tiny run compiles one network alone, once."""
+    batches, compiled = setup.pick(BATCHES, (1, 2)), COMPILED_BATCHES
+    if setup.tiny:
+        compiled = (2,) if name in setup.models(dear=True) else ()
     return {
         "eager": batches,
         "channels_last": batches,

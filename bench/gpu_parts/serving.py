@@ -31,11 +31,13 @@ def run(notes: Notes, setup: Setup) -> None:
 def eager(folder: Path, setup: Setup) -> Services:
     """Ours, one job at a time, and static batches."""
     peer = _told(setup)
-    return {
+    services: Services = {
         "unfog": targets.unfog(folder, **_settings(setup)),
         "rq_loop": targets.rq_loop(folder, **peer),
-        "static_batches": targets.static_batches(folder, **peer),
     }
+    if not setup.tiny:
+        services["static_batches"] = targets.static_batches(folder, **peer)
+    return services
 
 
 def compiled(folder: Path, setup: Setup) -> Services:
