@@ -7,6 +7,7 @@ Memory is the most that all processes of a service were resident with, Redis lef
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from bench.driving import Outcome, drive, latencies
 from bench.load import burst, evaluations, mixed
@@ -32,7 +33,7 @@ def measure(services: Mapping[str, Service], jobs: int, repeats: int) -> Result:
                 ticks, used = (now - then for now, then in zip(ours.forwards(), before, strict=True))
                 places.append(used / max(1, ticks))
     cost = [evaluations(mixed(jobs, seed=repeat)) for repeat in range(repeats)]
-    figures = {
+    figures: dict[str, dict[str, Any]] = {
         name: {
             "images_per_s": [one.per_s for one in measured],
             "row_evals_per_s": [count / one.took_s for count, one in zip(cost, measured, strict=True)],

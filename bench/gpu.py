@@ -108,7 +108,8 @@ def main() -> int:
     if options.in_child:
         run_parts(options.in_child.split(","), setup)
         return 0
-    until, ended = time.monotonic() + options.limit, {}
+    until = time.monotonic() + options.limit
+    ended: dict[str, str] = {}
     wanted = options.parts.split(",")
     # Tiny parts share one process, as most of their time would go into starts.
     for names in [wanted] if options.tiny else [[name] for name in wanted]:

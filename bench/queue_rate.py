@@ -69,7 +69,7 @@ def ours(url: str, jobs: int) -> float:
 
     asyncio.run(submit())
     engine = InstantEngine()
-    worker = BatchWorker(settings, redis, engine, engine.serving(), "bench", WorkerMetrics())  # type: ignore[arg-type]
+    worker = BatchWorker(settings, redis, engine, engine.serving(), "bench", WorkerMetrics())
     finished = [queue.finished_job_registry.key for queue in worker.queues]
     took: list[float] = []
     started = time.perf_counter()

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 from redis import Redis
@@ -47,7 +48,7 @@ def _kill(url: str, redis_url: str, jobs: int) -> float:
         _until(lambda: all(_state(redis, one)[0] == b"started" for one in made), 60)
         worker = _state(redis, made[0])[1]
         held = [one for one in made if _state(redis, one)[1] == worker]
-        os.kill(int(redis.hget(f"rq:worker:{worker.decode()}", "pid") or 0), signal.SIGKILL)  # type: ignore[arg-type]
+        os.kill(int(redis.hget(f"rq:worker:{worker.decode()}", "pid") or 0), signal.SIGKILL)
         took = _until(lambda: all(_state(redis, one) != (b"started", worker) for one in held), 60)
         for one in made:
             client.post(f"/v1/jobs/{one}/cancel")
@@ -55,8 +56,8 @@ def _kill(url: str, redis_url: str, jobs: int) -> float:
 
 
 def _state(redis: Redis, job_id: str) -> tuple[bytes, bytes]:
-    status, worker = redis.hmget(f"rq:job:{job_id}", "status", "worker_name")  # type: ignore[misc]
-    return status or b"", worker or b""
+    found: Any = redis.hmget(f"rq:job:{job_id}", "status", "worker_name")
+    return found[0] or b"", found[1] or b""
 
 
 def _until(true: Callable[[], bool], limit_s: float) -> float:

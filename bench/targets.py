@@ -103,13 +103,15 @@ def pids_of(started: Sequence["object"]) -> tuple[int, ...]:
 
 
 @contextlib.contextmanager
-def unfog(model: Path = BUNDLED_MODEL, workers: int = 1, **settings: str) -> Iterator[Unfog]:
+def unfog(
+    model: Path = BUNDLED_MODEL, *, workers: int = 1, settings: Mapping[str, str] | None = None
+) -> Iterator[Unfog]:
     """This service: Redis, workers (one by default), one API. `settings` are those of the service."""
     port, metrics_port = free_port(), free_port()
     with redis_server() as redis_url:
         environment = {"UNFOG_REDIS_URL": redis_url, "UNFOG_PORT": str(port), "UNFOG_MODELS": str(model)}
         environment |= {"UNFOG_LOG_LEVEL": "warning", "UNFOG_ALLOW_ANONYMOUS": "true"}
-        environment |= {f"UNFOG_{name.upper()}": value for name, value in settings.items()}
+        environment |= {f"UNFOG_{name.upper()}": value for name, value in (settings or {}).items()}
         own_metrics = {"UNFOG_WORKER_METRICS_PORT": str(metrics_port)}
         with ExitStack() as stack:
             started = stack.enter_context(processes([_module("worker")], environment | own_metrics))

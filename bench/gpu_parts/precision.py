@@ -36,7 +36,12 @@ def run(notes: Notes, setup: Setup) -> None:
 def engine_of(folder: Path, precision: str, setup: Setup, **settings: Any) -> Engine:
     """The service's own engine."""
     places = setup.places
-    chosen = {"device": setup.device, "precision": precision, "batching": "fast", "max_batch_places": places}
+    chosen: dict[str, Any] = {
+        "device": setup.device,
+        "precision": precision,
+        "batching": "fast",
+        "max_batch_places": places,
+    }
     chosen |= {"pool_rows": 2 * places, "models": (str(folder),)}
     return next(iter(build(Settings(**(chosen | settings))).values())).engine
 

@@ -40,7 +40,8 @@ def run(notes: Notes, setup: Setup) -> None:
 
 def variants_of(name: str, setup: Setup) -> dict[str, tuple[int, ...]]:
     """The variants, each with its batch sizes; a tiny run compiles one network alone, once."""
-    batches, compiled = setup.pick(BATCHES, (1, 2)), COMPILED_BATCHES
+    batches: tuple[int, ...] = setup.pick(BATCHES, (1, 2))
+    compiled: tuple[int, ...] = COMPILED_BATCHES
     if setup.tiny:
         compiled = (2,) if name in setup.models(dear=True) else ()
     return {
@@ -120,7 +121,7 @@ def rate_of(variant: Variant, batch: int, flops: Any, notes: Notes) -> dict[str,
 
 def captured(forward: Callable[[], None]) -> Callable[[], None]:
     """The forward pass as a CUDA graph."""
-    side = torch.cuda.Stream()
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         forward()
@@ -164,4 +165,5 @@ def matmul_tflops(setup: Setup) -> float:
     side = setup.pick(8192 if setup.cuda else 2048, 128)
     a = torch.randn((side, side), device=setup.device).to(getattr(torch, setup.serving))
     torch.mm(a, a)
-    return 2 * side**3 / statistics.median(timed(lambda: torch.mm(a, a), setup)) / 1e12
+    seconds = statistics.median(timed(lambda: torch.mm(a, a), setup))
+    return float(2 * side**3 / seconds / 1e12)

@@ -32,7 +32,7 @@ def eager(folder: Path, setup: Setup) -> Services:
     """Ours, one job at a time, and static batches."""
     peer = _told(setup)
     services: Services = {
-        "unfog": targets.unfog(folder, **_settings(setup)),
+        "unfog": targets.unfog(folder, settings=_settings(setup)),
         "rq_loop": targets.rq_loop(folder, **peer),
     }
     if not setup.tiny:
@@ -44,7 +44,9 @@ def compiled(folder: Path, setup: Setup) -> Services:
     """The same compiled, ours if the engine offers that."""
     peer = _told(setup) | {"compile": "1"}
     offered = "compile" in Settings.model_fields
-    ours: Services = {"unfog": targets.unfog(folder, **_settings(setup), compile="on")} if offered else {}
+    ours: Services = (
+        {"unfog": targets.unfog(folder, settings=_settings(setup) | {"compile": "on"})} if offered else {}
+    )
     return ours | {"rq_loop": targets.rq_loop(folder, **peer)}
 
 

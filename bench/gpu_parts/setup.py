@@ -101,5 +101,6 @@ def write_model(folder: Path, network: dict[str, Any], *, classes: bool) -> Path
         if classes:
             said = {"class_names": CLASSES, "null_class": len(CLASSES), "guidance_scale": 1}
             (folder / "unfog.json").write_text(json.dumps(said))
+        (folder / "model_index.json").write_text('{"_class_name": "DDPMPipeline"}')
         DDPMScheduler(timestep_spacing="trailing").save_pretrained(folder / "scheduler")
     return folder

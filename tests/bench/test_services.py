@@ -10,6 +10,8 @@ from bench import behind, burst, classes, poisson, status_read
 from bench.driving import SHARES
 from bench.targets import Service, Unfog
 
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]  # four services start, on a busy machine too
+
 Services = dict[str, Service]
 
 
@@ -32,7 +34,6 @@ def only(services: Services, *names: str) -> Services:
     return {name: services[name] for name in ("unfog", *names)}
 
 
-@pytest.mark.e2e
 def test_a_burst_is_answered_by_ours_and_by_every_peer(services: Services) -> None:
     result = burst.measure(services, jobs=2, repeats=2)
     assert set(ratios_of(result, repeats=2)) == {f"over {name}" for name in services if name != "unfog"}
@@ -42,21 +43,18 @@ def test_a_burst_is_answered_by_ours_and_by_every_peer(services: Services) -> No
     assert all(0 < places <= 16 for places in result["places_per_forward"])
 
 
-@pytest.mark.e2e
 def test_the_peer_in_litserve_runs(services: Services) -> None:
     if "litserve" not in services:
         pytest.skip("litserve is not installed; `make bench-full` and CI install it")
     assert ratios_of(burst.measure(only(services, "litserve"), jobs=1, repeats=1)).keys() == {"over litserve"}
 
 
-@pytest.mark.e2e
 def test_a_steady_load_has_the_rate_that_the_peer_can_bear(services: Services) -> None:
     result = poisson.measure(only(services, "static_batches"), share=0.5, seconds=0.2, repeats=1, jobs=3)
     assert ratios_of(result).keys() == {"p95 of static_batches over ours"}
     assert result["jobs"] >= 3
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize("load", classes.LOADS)
 def test_classes_of_jobs_are_told_apart_also_by_callers_with_keys(services: Services, load: str) -> None:
     result = classes.measure(only(services), load, repeats=1, jobs=2)
@@ -64,14 +62,12 @@ def test_classes_of_jobs_are_told_apart_also_by_callers_with_keys(services: Serv
     assert len(result["latency"]["unfog"]) == 3, "the small ones alone, the same beside others, the others"
 
 
-@pytest.mark.e2e
 def test_a_short_job_is_timed_alone_and_behind_long_ones(services: Services) -> None:
     assert ratios_of(behind.measure(ours(services), long=2, long_steps=1000, repeats=1)).keys() == {
         "behind over alone"
     }
 
 
-@pytest.mark.e2e
 def test_a_status_read_is_held_against_a_bare_route(services: Services) -> None:
     result = status_read.measure(ours(services), seconds=0.2, repeats=1, clients=2)
     assert ratios_of(result).keys() == {"ours over bare route", "uvloop and httptools over plain"}
