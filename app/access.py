@@ -2,6 +2,7 @@
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -170,7 +171,11 @@ def _bearer(request: HTTPConnection) -> str | None:
 
 def _rate_key(request: HTTPConnection) -> str:
     """An address as rate limits count it. No name of a caller has a colon in it."""
-    host = request.client.host if request.client else "unknown"
+    return _address_key(request.client.host if request.client else "unknown")
+
+
+@lru_cache(maxsize=1024)  # for every call, and mostly the same few
+def _address_key(host: str) -> str:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
