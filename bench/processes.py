@@ -94,3 +94,11 @@ def peak_memory_bytes(pids: Iterable[int]) -> int:
             for task in Path(f"/proc/{pid}/task").iterdir():
                 todo += [int(child) for child in (task / "children").read_text().split()]
     return total
+
+
+def cpu_s(pid: int) -> float:
+    """The processor time that a process has taken so far; 0 where there is no /proc."""
+    with contextlib.suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0

@@ -21,7 +21,7 @@ from fastapi import FastAPI, Response
 from redis.asyncio import Redis
 
 from bench.load import job
-from bench.processes import free_port, processes, wait_until
+from bench.processes import cpu_s, free_port, processes, wait_until
 from bench.report import Result, options_of, over, spread, tell
 from bench.targets import Unfog, unfog
 
@@ -79,14 +79,18 @@ def measure(service: Unfog, seconds: float, repeats: int, clients: int) -> Resul
             wait_until(f"http://127.0.0.1:{port}/ready", started)
         urls = {name: f"http://127.0.0.1:{port}/jobs/{made['id']}" for name, port in ports.items()}
         urls["ours"] = service.url + made["urls"]["self"]
+        pids = dict(zip(urls, [*(process.pid for process in started), service.pids[-1]], strict=True))
         rates: dict[str, list[float]] = {name: [] for name in urls}
+        spent: dict[str, list[float]] = {name: [] for name in urls}
         for _ in range(repeats):
             for name, url in urls.items():
+                before = cpu_s(pids[name])
                 rates[name].append(uvloop.run(_rate(url, clients, seconds)))
+                spent[name].append(1000 * (cpu_s(pids[name]) - before) / (rates[name][-1] * seconds))
     bare = rates["bare route"]
     ratios = {"ours over bare route": over(rates["ours"], bare)}
     ratios["uvloop and httptools over plain"] = over(bare, rates["bare route, plain"])
-    return {"per_s": rates, "ratios": ratios}
+    return {"per_s": rates, "cpu_ms": spent, "ratios": ratios}
 
 
 def serve(port: int, *, plain: bool) -> None:
@@ -103,9 +107,9 @@ def main() -> None:
     options = parser.parse_args()
     with unfog(options.model) as service:
         result = measure(service, options.seconds, options.repeats, options.clients)
-    rows = [(name, spread(values, 0)) for name, values in result["per_s"].items()]
-    rows += [(name, spread(values)) for name, values in result["ratios"].items()]
-    tell("status read", ("GET", "answers/s"), rows, result)
+    rows = [(name, spread(per_s, 0), spread(result["cpu_ms"][name])) for name, per_s in result["per_s"].items()]
+    rows += [(name, spread(values), "") for name, values in result["ratios"].items()]
+    tell("status read", ("GET", "answers/s", "server's CPU ms an answer"), rows, result)
 
 
 if __name__ == "__main__":
