@@ -10,7 +10,7 @@ UV := uv==0.13.9
 PIP_AUDIT := pip-audit==2.10.1
 SUITED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
 
-.PHONY: help serve test style check fuzz chaos train lock audit images test-containers clean
+.PHONY: help serve test style check fuzz chaos bench bench-full train lock audit images test-containers clean
 .DEFAULT_GOAL := help
 
 # An environment that is there is asked first. Found by running, since a shim may stand for no Python at all.
@@ -35,7 +35,7 @@ serve: ## Start Redis, a worker and the API; Ctrl-C stops them.
 	@exec $(VENV)/bin/unfog serve $(if $(PORT),--port $(PORT))
 
 test: ## Run the tests, against a real Redis.
-	$(call environment,api worker redis train dev)
+	$(call environment,api worker redis train bench dev)
 	@exec $(VENV)/bin/python -m pytest $(ARGS)
 
 style: ## Style, types and the directions of imports.
@@ -63,6 +63,14 @@ fuzz: ## Ten times the hostile and odd requests of the tests, and a summary. FUZ
 chaos: ## Kill workers, engines, Redis and the API for a quarter of an hour; prints a table.
 	$(call environment,api worker redis train dev)
 	@exec $(VENV)/bin/python -m tests.chaos $(ARGS)
+
+bench: ## Measure what the README claims, a quarter of an hour; ARGS=--write puts the figures into the pages.
+	$(call environment,api worker redis bench)
+	@exec $(VENV)/bin/python -m bench $(ARGS)
+
+bench-full: ## And the rest: steady loads, uneven ones, LitServe, killed workers; about an hour.
+	$(call environment,api worker redis bench)
+	@exec $(VENV)/bin/python -m bench --full $(ARGS)
 
 HASHED = $(VENV)/bin/uv pip compile --quiet --generate-hashes --no-annotate --no-header --python-version 3.11 \
     --python-platform x86_64-manylinux_2_28 --constraint requirements.lock

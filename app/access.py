@@ -2,6 +2,7 @@
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -57,6 +58,9 @@ class Access:
 
     def __init__(self, settings: Settings, keyring: Keyring, signer: UrlSigner | None) -> None:
         self._settings, self._keyring, self._signer = settings, keyring, signer
+        # Keyless callers stay out of a service that others can reach though there is no key: the keys of a Redis
+        # that lost its data must not be missed by letting everybody in.
+        self._closed = not is_loopback(settings.host) and not settings.allow_anonymous
 
     async def caller(self, request: HTTPConnection) -> Caller:
         """The caller by their Authorization header. Raises `Problem` 401."""
@@ -91,12 +95,6 @@ class Access:
             if self._closed or self._keyring.had_key:
                 raise
             return Caller(ANONYMOUS, frozenset({"admin"}), _rate_key(request))
-
-    @property
-    def _closed(self) -> bool:
-        """Whether keyless callers stay out though there is no key: others can reach the service, and the keys of
-        a Redis that lost its data must not be missed by letting everybody in."""
-        return not is_loopback(self._settings.host) and not self._settings.allow_anonymous
 
     def _refuse_foreign_name(self, request: HTTPConnection) -> None:
         """Raise `Problem` for a call by a public name to a service that is meant for this machine alone.
@@ -170,7 +168,11 @@ def _bearer(request: HTTPConnection) -> str | None:
 
 def _rate_key(request: HTTPConnection) -> str:
     """An address as rate limits count it. No name of a caller has a colon in it."""
-    host = request.client.host if request.client else "unknown"
+    return _address_key(request.client.host if request.client else "unknown")
+
+
+@lru_cache(maxsize=1024)  # for every call, and mostly the same few
+def _address_key(host: str) -> str:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

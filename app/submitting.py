@@ -29,7 +29,7 @@ class Order:
 
 async def order_of(services: Services, caller: Caller, body: JobRequest, request_id: str | None) -> Order:
     """What a body asks for. Raises `ModelUnknown` and `RequestRefused`; nothing is kept."""
-    catalogue = await services.store.catalogue()
+    catalogue = await services.store.models()
     limit = services.settings.max_job_evaluations
     spec = resolve(body, catalogue, limit, caller=caller.name, request_id=request_id)
     require_callable(spec.webhook_url, services.settings)

@@ -1,59 +1,57 @@
 """Who has to wait for whom: latencies by class of job under two uneven loads.
 
-    python -m bench.classes [--repeats 3] [--load greedy|background]
+    python -m bench.classes [--load greedy|background] [--repeats 3] [--peers static_batches]
 
-greedy: one caller asks for 40 pictures of 50 steps at once, then eight others for one of 10 steps, one every half
-second. background: DDPM of 1000 steps at low priority all the time, and DDIM of 20 steps now and then. Each against
-the small jobs alone.
+greedy: one caller asks for 60 pictures of 20 steps at once, then others for one of 10 steps each, one every half
+second. background: four DDPM jobs of 1000 steps at low priority, and DDIM of 20 steps now and then. Each service
+also gets the small jobs alone; the ratio is their p95 beside the large ones over that.
 """
 
-import argparse
-from typing import Any
+from collections.abc import Mapping
 
-from bench import targets
-from bench.driving import Outcome, drive
-from bench.load import Arrival, burst, job, poisson
-from bench.report import spread, tell
+from bench.driving import Outcome, drive, latencies
+from bench.load import background, burst, greedy, job
+from bench.report import Result, options_of, over, spread, tell
+from bench.targets import Service, Unfog, side_by_side
 
-
-def greedy(seed: int) -> list[Arrival]:
-    """One large caller, eight small ones."""
-    large = [job("ddim", 50, seed=1000 * seed + n) for n in range(40)]
-    small = [Arrival(1.0 + n / 2, job("ddim", 10, seed=1000 * seed + 500 + n), "small") for n in range(8)]
-    return [*burst(large, "large"), *small]
+LOADS = {"greedy": (greedy, "others", 60), "background": (background, "ddim-20", 12)}
+"""By name: the load, the class of its small jobs, and how many jobs it has unless told."""
 
 
-def background(seed: int) -> list[Arrival]:
-    """Four long jobs that may wait, and short ones that may not."""
-    long = [job("ddpm", 1000, seed=1000 * seed + n) | {"priority": "low"} for n in range(4)]
-    short = [job("ddim", 20, seed=1000 * seed + 500 + n) for n in range(12)]
-    return [*burst(long, "large"), *poisson(short, 1.0, seed, "small", from_s=1.0)]
-
-
-LOADS = {"greedy": greedy, "background": background}
+def measure(services: Mapping[str, Service], load: str, repeats: int, jobs: int | None = None) -> Result:
+    """Latencies by service and class of job."""
+    arrivals_of, small, usual = LOADS[load]
+    found: dict[str, dict[str, dict[str, list[float]]]] = {}
+    ratios = {}
+    for name, service in services.items():
+        drive(service, burst([job("ddim", 10, seed=1)]))
+        alone: list[Outcome] = []
+        beside: list[Outcome] = []
+        for repeat in range(repeats):
+            arrivals = arrivals_of(repeat, jobs or usual)
+            if isinstance(service, Unfog):
+                service.let_in([one.caller for one in arrivals if one.caller])
+            alone.append(drive(service, [one for one in arrivals if one.kind == small]))
+            beside.append(drive(service, arrivals))
+        found[name] = {f"{small}, alone": latencies(alone, small)}
+        found[name] |= {kind: latencies(beside, kind) for kind in sorted(beside[0].latencies_s)}
+        ratios[f"{name}, {small}"] = over(found[name][small]["p95_s"], found[name][f"{small}, alone"]["p95_s"])
+    return {"load": load, "repeats": repeats, "latency": found, "ratios": ratios}
 
 
 def main() -> None:
     """Measure and tell."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser = options_of(__doc__, repeats=3)
     parser.add_argument("--load", choices=LOADS, default="greedy")
+    parser.add_argument("--peers", default="static_batches")
     options = parser.parse_args()
-    outcomes: dict[str, list[Outcome]] = {"small alone": [], options.load: []}
-    with targets.unfog() as service:
-        drive(service, burst([job("ddim", 10, seed=1)]))
-        for repeat in range(options.repeats):
-            load = LOADS[options.load](repeat)
-            outcomes["small alone"].append(drive(service, [one for one in load if one.kind == "small"]))
-            outcomes[options.load].append(drive(service, load))
+    with side_by_side([peer for peer in options.peers.split(",") if peer], options.model) as services:
+        result = measure(services, options.load, options.repeats)
     rows: list[tuple[str, ...]] = []
-    result: dict[str, Any] = {}
-    for name, measured in outcomes.items():
-        for kind in sorted(measured[0].latencies_s):
-            figures = {share: [one.latency_s(share, kind) for one in measured] for share in (0.5, 0.95)}
-            rows.append((name, kind, *(spread(values) for values in figures.values())))
-            result[f"{name}, {kind}"] = {"p50_s": figures[0.5], "p95_s": figures[0.95]}
-    tell(options.load, ("load", "class", "p50 s", "p95 s"), rows, {"repeats": options.repeats, "latency": result})
+    for name, kinds in result["latency"].items():
+        rows += [(name, kind, *(spread(values) for values in found.values())) for kind, found in kinds.items()]
+    rows += [("p95 over alone", name, "", spread(values), "") for name, values in result["ratios"].items()]
+    tell(options.load, ("service", "class", "p50 s", "p95 s", "p99 s"), rows, result)
 
 
 if __name__ == "__main__":

@@ -4,24 +4,15 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import httpx
 
-from bench.load import Arrival, Body
+from bench.load import Arrival
 from bench.report import percentile
+from bench.targets import Service
 
 LIMIT_S = 600.0
-
-
-class Target(Protocol):
-    """A service under load."""
-
-    url: str
-
-    async def picture(self, client: httpx.AsyncClient, body: Body) -> bytes:
-        """Ask for one picture and wait for its PNG."""
-        ...
+SHARES = {"p50_s": 0.5, "p95_s": 0.95, "p99_s": 0.99}
 
 
 @dataclass
@@ -46,14 +37,19 @@ class Outcome:
         return percentile(self.latencies_s[kind], share)
 
 
-async def _drive(target: Target, arrivals: Sequence[Arrival]) -> Outcome:
+def latencies(outcomes: Sequence[Outcome], kind: str = "all") -> dict[str, list[float]]:
+    """The percentiles of one class of job, a value for each outcome."""
+    return {name: [one.latency_s(share, kind) for one in outcomes] for name, share in SHARES.items()}
+
+
+async def _drive(target: Service, arrivals: Sequence[Arrival]) -> Outcome:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     async with httpx.AsyncClient(base_url=target.url, timeout=LIMIT_S, limits=limits) as client:
         outcome, started = Outcome(0.0), time.perf_counter()
 
         async def one(arrival: Arrival) -> None:
             await asyncio.sleep(started + arrival.at_s - time.perf_counter())
-            png = await target.picture(client, arrival.body)
+            png = await target.picture(client, arrival.body, arrival.caller)
             assert png.startswith(b"\x89PNG"), png[:200]
             latency = time.perf_counter() - started - arrival.at_s
             outcome.latencies_s.setdefault(arrival.kind, []).append(latency)
@@ -63,6 +59,6 @@ async def _drive(target: Target, arrivals: Sequence[Arrival]) -> Outcome:
         return outcome
 
 
-def drive(target: Target, arrivals: Sequence[Arrival]) -> Outcome:
+def drive(target: Service, arrivals: Sequence[Arrival]) -> Outcome:
     """Send the load; returns when every picture is there. Any refusal ends the measurement with an error."""
     return asyncio.run(_drive(target, arrivals))

@@ -10,22 +10,20 @@ import argparse
 import asyncio
 import json
 import multiprocessing
-import os
-import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import deque
 from pathlib import Path
 
+from bench.processes import environment_of, redis_server
+from bench.report import options_of, over, spread, tell
 from jobs.catalogue import ModelCard
 from jobs.connection import connect, connect_async
 from jobs.request import JobRequest, evaluations, resolve
 from jobs.settings import Settings
 from jobs.store import JobStore
-from service.redis_server import RedisServer, find_redis_server
 
 STEPS = (10, 20, 25, 50)
 SAMPLERS = ("ddpm", "ddim", "dpmpp_2m")
@@ -33,39 +31,29 @@ SAMPLERS = ("ddpm", "ddim", "dpmpp_2m")
 
 def main() -> None:
     """Measure both, or (with --host) run one of them in this process."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options_of(__doc__, repeats=3)
     parser.add_argument("--jobs", type=int, default=48)
-    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--host", choices=("thread", "process"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.host:
         print(json.dumps(run_burst(options.host, options.jobs)))
-    else:
-        compare(options.jobs, options.repeats)
-
-
-def compare(jobs: int, repeats: int) -> None:
-    """Both hosts in turn, each on a Redis of its own."""
+        return
     rates: dict[str, list[float]] = {"thread": [], "process": []}
-    for _ in range(repeats):
+    for _ in range(options.repeats):
         for host, measured in rates.items():
-            measured.append(_measure(host, jobs))
-    for host, measured in rates.items():
-        spread = f"{min(measured):.1f} to {max(measured):.1f}"
-        print(f"{host:8} {statistics.median(measured):7.1f} row-evals/s   ({spread})")
-    ratio = statistics.median(rates["process"]) / statistics.median(rates["thread"])
-    print(f"process over thread: {ratio:.2f}")
-    print(json.dumps({"bench": "engine_host", "jobs": jobs, "row_evals_per_s": rates, "ratio": round(ratio, 3)}))
+            measured.append(_measure(host, options.jobs, options.model))
+    ratios = {"process over thread": over(rates["process"], rates["thread"])}
+    rows = [(name, spread(values, 1)) for name, values in rates.items()]
+    rows += [(name, spread(values)) for name, values in ratios.items()]
+    result = {"jobs": options.jobs, "row_evals_per_s": rates, "ratios": ratios}
+    tell("engine as a thread or a process", ("engine", "row-evals/s"), rows, result)
 
 
-def _measure(host: str, jobs: int) -> float:
-    binary = find_redis_server()
-    assert binary is not None, "needs a redis-server"
+def _measure(host: str, jobs: int, model: Path) -> float:
     command = [sys.executable, "-m", "bench.engine_host", "--host", host, "--jobs", str(jobs)]
-    with tempfile.TemporaryDirectory() as folder, RedisServer(binary, Path(folder)) as redis:
-        environment = {**os.environ, "UNFOG_REDIS_URL": redis.url, "UNFOG_LOG_LEVEL": "error"}
-        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
+    with redis_server() as url:
+        environment = environment_of(UNFOG_REDIS_URL=url, UNFOG_LOG_LEVEL="error", UNFOG_MODELS=str(model))
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=300)
     return float(json.loads(done.stdout.splitlines()[-1])["row_evals_per_s"])
 
 
@@ -105,8 +93,14 @@ async def _submit(settings: Settings, card: ModelCard, count: int) -> int:
     store = JobStore(redis, connect(settings), settings.max_queued_evaluations)
     total = 0
     for n in range(count):
+        label = n % len(card.class_names) if card.class_names else None
         request = JobRequest(
-            sampler=SAMPLERS[n % 3], steps=STEPS[n % 4], seed=n, guidance_scale=1.0, class_label=n % 8, scale=8
+            sampler=SAMPLERS[n % 3],
+            steps=STEPS[n % 4],
+            seed=n,
+            guidance_scale=1.0,
+            class_label=label,
+            scale=8,
         )
         spec = resolve(request, catalogue, settings.max_job_evaluations)
         sampler = card.sampler(spec.sampler)

@@ -1,53 +1,43 @@
 """The engine against a bare forward loop at the same batch, the cost of mixing samplers, and the cost of `strict`.
 
-    python -m bench.engine_loop [--places 16] [--ticks 40] [--repeats 5]
+    python -m bench.engine_loop [--places 16] [--ticks 40] [--jobs 30] [--repeats 5]
 
 All in one process, in turn within a repeat: the network alone on a batch that never changes; the engine with one
-sampler; the engine with three; the engine in `fast` mode with an odd number of rows, and the same in `strict`.
+sampler; the engine with three; a burst of mixed jobs from first to last, in `fast` mode and in `strict`; and a few
+rows that stay few, where padding costs most. The bare loop calls the very function that the engine calls, and
+settings in the environment, such as UNFOG_TORCH_THREADS, count.
 """
 
-import argparse
-import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
-from bench.report import spread, tell
+from bench.load import mixed
+from bench.report import Result, options_of, over, spread, tell
 from jobs.settings import Settings
-from models.folder import Model, load_model
-from worker.build import build, choose_precision, forward_of, use_threads
+from models.folder import Model
+from worker.build import build, choose_precision
 from worker.engine import Engine
 from worker.row import RowRequest
 
 MIXED = ("ddpm", "ddim", "dpmpp_2m")
-STEPS = 1000
-ODD_ROWS = 7
+LONG = {"ddpm": 1000, "ddim": 1000, "dpmpp_2m": 500}
+FEW_ROWS = (1, 3, 7)
 
 
-def rows(model: Model, count: int, samplers: tuple[str, ...]) -> list[RowRequest]:
-    """Rows that stay for the whole measurement."""
+def row_of(model: Model, key: str, sampler: str, steps: int, seed: int) -> RowRequest:
+    """An unguided row."""
+    label = seed % len(model.class_names) if model.class_names else None
     spacing = model.schedule.timestep_spacing
-    return [
-        RowRequest(
-            key=f"bench-{n}",
-            index=0,
-            model=model.id,
-            sampler=samplers[n % len(samplers)],
-            steps=STEPS if samplers[n % len(samplers)] != "dpmpp_2m" else STEPS // 2,
-            eta=0.0,
-            timestep_spacing=spacing,
-            seed=n,
-            class_label=n % len(model.class_names) if model.class_names else None,
-            guidance_scale=1.0,
-        )
-        for n in range(count)
-    ]
+    return RowRequest(key, 0, model.id, sampler, steps, 0.0, spacing, seed, label, guidance_scale=1.0)
 
 
-def ticking(engine: Engine, model: Model, count: int, samplers: tuple[str, ...], ticks: int) -> float:
-    """Row evaluations a second of the engine with `count` rows."""
-    requests = rows(model, count, samplers)
+def ticking(engine: Engine, count: int, samplers: tuple[str, ...], ticks: int) -> float:
+    """Row evaluations a second of the engine with `count` rows that stay for the whole measurement."""
+    names = [samplers[n % len(samplers)] for n in range(count)]
+    requests = [row_of(engine.model, f"bench-{n}", name, LONG[name], n) for n, name in enumerate(names)]
     engine.add(requests)
     engine.tick()
     started = time.perf_counter()
@@ -59,58 +49,84 @@ def ticking(engine: Engine, model: Model, count: int, samplers: tuple[str, ...],
     return count * ticks / took
 
 
+def draining(engine: Engine, jobs: int, seed: int) -> float:
+    """Row evaluations a second of the engine from the first tick of a burst of mixed jobs to its last."""
+    bodies = mixed(jobs, seed)
+    engine.add(
+        row_of(engine.model, f"burst-{n}", b["sampler"], b["steps"], b["seed"]) for n, b in enumerate(bodies)
+    )
+    rows, started = 0, time.perf_counter()
+    while not engine.idle:
+        rows += engine.tick().rows
+    return rows / (time.perf_counter() - started)
+
+
+def forward_in(engine: Engine) -> Callable[..., torch.Tensor]:
+    """The network as the engine calls it."""
+    executor = getattr(engine, "executor", None)
+    forward: Callable[..., torch.Tensor] = executor.forward if executor is not None else engine._forward
+    return forward
+
+
 @torch.inference_mode()
-def bare(model: Model, forward: Callable[..., torch.Tensor], count: int, ticks: int) -> float:
+def bare(model: Model, forward: Callable[..., torch.Tensor], device: torch.device, count: int, ticks: int) -> float:
     """Row evaluations a second of the network alone."""
-    x = torch.randn(count, model.channels, model.height, model.width)
-    labels = torch.arange(count) % len(model.class_names) if model.class_names else None
-    timesteps = torch.full((count,), 500)
-    forward(x, timesteps, labels)
+    x = torch.randn(count, model.channels, model.height, model.width).to(device)
+    labels = torch.arange(count, device=device) % len(model.class_names) if model.class_names else None
+    timesteps = torch.full((count,), 500, device=device)
+    forward(x, timesteps, labels).sum().item()  # what is read has been computed
     started = time.perf_counter()
     for _ in range(ticks):
-        forward(x, timesteps, labels)
+        out = forward(x, timesteps, labels)
+    out.sum().item()
     return count * ticks / (time.perf_counter() - started)
+
+
+def measure(folder: Path, places: int, ticks: int, jobs: int, repeats: int, **settings: object) -> Result:
+    """Row evaluations a second of everything, a value for each repeat."""
+    modes = {
+        mode: Settings(models=(str(folder),), max_batch_places=places, batching=mode, **settings)  # type: ignore[arg-type]
+        for mode in ("strict", "fast")
+    }
+    device = choose_precision(modes["strict"]).device
+    strict, fast = (next(iter(build(mode).values())).engine for mode in modes.values())
+    few = tuple(count for count in FEW_ROWS if count < places)
+    measured: dict[str, list[float]] = {}
+
+    def note(name: str, rate: float) -> None:
+        measured.setdefault(name, []).append(rate)
+
+    for repeat in range(repeats):
+        note("bare forward loop", bare(strict.model, forward_in(strict), device, places, ticks))
+        note("ddim", ticking(strict, places, ("ddim",), ticks))
+        note("mixed", ticking(strict, places, MIXED, ticks))
+        for name, engine in (("fast", fast), ("strict", strict)):
+            note(f"burst, {name}", draining(engine, jobs, repeat))
+            for count in few:
+                note(f"{count} rows, {name}", ticking(engine, count, MIXED, max(1, ticks // 2)))
+    ratios = {
+        "engine over bare loop": over(measured["mixed"], measured["bare forward loop"]),
+        "one sampler over mixed": over(measured["ddim"], measured["mixed"]),
+        "fast over strict, burst": over(measured["burst, fast"], measured["burst, strict"]),
+    }
+    ratios |= {
+        f"fast over strict, {count} rows": over(measured[f"{count} rows, fast"], measured[f"{count} rows, strict"])
+        for count in few
+    }
+    return {"places": places, "row_evals_per_s": measured, "ratios": ratios}
 
 
 def main() -> None:
     """Measure and tell."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options_of(__doc__, repeats=5)
     parser.add_argument("--places", type=int, default=16)
     parser.add_argument("--ticks", type=int, default=40)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=30)
     options = parser.parse_args()
-    strict = Settings(max_batch_places=options.places, batching="strict")
-    fast = Settings(max_batch_places=options.places, batching="fast")
-    use_threads(strict)
-    precision = choose_precision(strict)
-    model = load_model(strict.models[0], device=str(precision.device), dtype=precision.dtype)
-    forward = forward_of(model, precision)
-    engines = {mode.batching: next(iter(build(mode).values())).engine for mode in (strict, fast)}
-    runs: dict[str, Callable[[], float]] = {
-        "bare forward loop": lambda: bare(model, forward, options.places, options.ticks),
-        "engine, ddim": lambda: ticking(engines["strict"], model, options.places, ("ddim",), options.ticks),
-        "engine, mixed": lambda: ticking(engines["strict"], model, options.places, MIXED, options.ticks),
-        "engine, fast, 7 rows": lambda: ticking(engines["fast"], model, ODD_ROWS, MIXED, options.ticks),
-        "engine, strict, 7 rows": lambda: ticking(engines["strict"], model, ODD_ROWS, MIXED, options.ticks),
-    }
-    measured: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(options.repeats):
-        for name, run in runs.items():
-            measured[name].append(run())
-
-    def over(first: str, second: str) -> list[float]:
-        return [a / b for a, b in zip(measured[first], measured[second], strict=True)]
-
-    ratios = {
-        "engine over bare loop": over("engine, mixed", "bare forward loop"),
-        "one sampler over mixed": over("engine, ddim", "engine, mixed"),
-        "fast over strict, 7 rows": over("engine, fast, 7 rows", "engine, strict, 7 rows"),
-    }
-    table = [(name, spread(values, 1)) for name, values in measured.items()]
-    table += [(name, spread(values, 3)) for name, values in ratios.items()]
-    result = {"places": options.places, "row_evals_per_s": measured, "ratios": ratios}
-    result["ratio"] = {name: statistics.median(values) for name, values in ratios.items()}
-    tell("engine", ("", "row-evals/s, or ratio"), table, result)
+    result = measure(options.model, options.places, options.ticks, options.jobs, options.repeats)
+    rows = [(name, spread(values, 1)) for name, values in result["row_evals_per_s"].items()]
+    rows += [(name, spread(values, 3)) for name, values in result["ratios"].items()]
+    tell("engine", ("", "row-evals/s, or ratio"), rows, result)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ returns at once.
 import argparse
 import asyncio
 import os
-import statistics
 import subprocess
 import sys
 import threading
@@ -20,8 +19,8 @@ from redis import Redis
 from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
 
-from bench import targets
-from bench.report import spread, tell
+from bench.processes import environment_of, redis_server
+from bench.report import Result, over, spread, tell
 
 
 def nothing() -> None:
@@ -46,6 +45,7 @@ def ours(url: str, jobs: int) -> float:
     from bench.instant_engine import CARD, InstantEngine
     from jobs.catalogue import Catalogue
     from jobs.connection import connect, connect_async
+    from jobs.logs import configure_logging
     from jobs.request import JobRequest, evaluations, resolve
     from jobs.settings import Settings
     from jobs.store import JobStore
@@ -55,6 +55,7 @@ def ours(url: str, jobs: int) -> float:
     redis = Redis.from_url(url)
     redis.flushdb()
     settings = Settings()
+    configure_logging(settings.log_level, settings.log_format)
 
     async def submit() -> None:
         store = JobStore(connect_async(settings), connect(settings), settings.max_queued_evaluations)
@@ -68,7 +69,7 @@ def ours(url: str, jobs: int) -> float:
 
     asyncio.run(submit())
     engine = InstantEngine()
-    worker = BatchWorker(settings, redis, engine, engine.serving(), "bench", WorkerMetrics())  # type: ignore[arg-type]
+    worker = BatchWorker(settings, redis, engine, engine.serving(), "bench", WorkerMetrics())
     finished = [queue.finished_job_registry.key for queue in worker.queues]
     took: list[float] = []
     started = time.perf_counter()
@@ -85,6 +86,19 @@ def ours(url: str, jobs: int) -> float:
     return jobs / took[0]
 
 
+def measure(jobs: int, repeats: int) -> Result:
+    """Both sides in turn, each a process of its own."""
+    rates: dict[str, list[float]] = {"stock": [], "ours": []}
+    with redis_server() as url:
+        environment = environment_of(UNFOG_REDIS_URL=url, UNFOG_LOG_LEVEL="error")
+        for _ in range(repeats):
+            for side, measured in rates.items():
+                command = [sys.executable, "-m", "bench.queue_rate", "--side", side, "--jobs", str(jobs)]
+                done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+                measured.append(float(done.stdout.splitlines()[-1]))
+    return {"jobs": jobs, "per_s": rates, "ratios": {"ours over stock": over(rates["ours"], rates["stock"])}}
+
+
 def main() -> None:
     """Measure and tell; with --side, measure one in this process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -96,17 +110,9 @@ def main() -> None:
         side = stock if options.side == "stock" else ours
         print(side(os.environ["UNFOG_REDIS_URL"], options.jobs))
         return
-    rates: dict[str, list[float]] = {"stock": [], "ours": []}
-    with targets.redis_server() as url:
-        environment = {**os.environ, "UNFOG_REDIS_URL": url, "UNFOG_LOG_LEVEL": "error"}
-        for _ in range(options.repeats):
-            for side, measured in rates.items():
-                command = [sys.executable, "-m", "bench.queue_rate", "--side", side, "--jobs", str(options.jobs)]
-                done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-                measured.append(float(done.stdout.splitlines()[-1]))
-    ratios = [b / a for a, b in zip(rates["stock"], rates["ours"], strict=True)]
-    rows = [(name, spread(values, 0)) for name, values in rates.items()] + [("ratio", spread(ratios))]
-    result = {"jobs": options.jobs, "per_s": rates, "ratios": ratios, "ratio": statistics.median(ratios)}
+    result = measure(options.jobs, options.repeats)
+    rows = [(name, spread(values, 0)) for name, values in result["per_s"].items()]
+    rows += [(name, spread(values)) for name, values in result["ratios"].items()]
     tell("no-op jobs", ("worker", "jobs/s"), rows, result)
 
 

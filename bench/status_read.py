@@ -2,33 +2,38 @@
 
     python -m bench.status_read [--seconds 5] [--repeats 5] [--clients 8]
 
-Both servers are up at once, each a process with uvicorn, each on the same Redis; a finished job is asked for. The
-load is closed: so many clients, each asking again as soon as it has its answer.
+All servers are up at once, each a process with uvicorn, each on the same Redis; a finished job is asked for. The
+load is closed: so many clients, each asking again as soon as it has its answer. The bare route is also served
+without uvloop and httptools, to see what they are worth.
 """
 
-import argparse
 import asyncio
 import os
-import statistics
+import re
 import sys
 import time
+from urllib.parse import urlsplit
 
 import httpx
 import uvicorn
+import uvloop
 from fastapi import FastAPI, Response
 from redis.asyncio import Redis
 
-from bench import targets
 from bench.load import job
-from bench.report import spread, tell
+from bench.processes import cpu_s, free_port, processes, wait_until
+from bench.report import Result, options_of, over, spread, tell
+from bench.targets import Unfog, unfog
+
+_LENGTH = re.compile(rb"\r\ncontent-length: (\d+)", re.IGNORECASE)
 
 
 def create_bare_app() -> FastAPI:
     """One route, one read."""
     app, redis = FastAPI(), Redis.from_url(os.environ["BENCH_REDIS_URL"])
 
-    @app.get("/health")
-    async def health() -> dict[str, bool]:
+    @app.get("/ready")
+    async def ready() -> dict[str, bool]:
         return {"ready": True}
 
     @app.get("/jobs/{job_id}")
@@ -40,48 +45,75 @@ def create_bare_app() -> FastAPI:
 
 
 async def _rate(url: str, clients: int, seconds: float) -> float:
-    async with httpx.AsyncClient(timeout=30) as client:
-        asked, until = 0, time.perf_counter() + seconds
+    """Answers a second. By hand over sockets: a client library costs more than what is measured."""
+    there = urlsplit(url)
+    request = f"GET {there.path} HTTP/1.1\r\nHost: {there.netloc}\r\nAccept: */*\r\n\r\n".encode()
+    asked, until = 0, time.perf_counter() + seconds
 
-        async def ask() -> None:
-            nonlocal asked
-            while time.perf_counter() < until:
-                (await client.get(url)).raise_for_status()
-                asked += 1
+    async def ask() -> None:
+        nonlocal asked
+        reader, writer = await asyncio.open_connection(there.hostname, there.port)
+        while time.perf_counter() < until:
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 "), head
+            await reader.readexactly(int(_LENGTH.search(head)[1]))  # type: ignore[index]
+            asked += 1
+        writer.close()
 
-        await asyncio.gather(*(ask() for _ in range(clients)))
-        return asked / seconds
+    await asyncio.gather(*(ask() for _ in range(clients)))
+    return asked / seconds
+
+
+def measure(service: Unfog, seconds: float, repeats: int, clients: int) -> Result:
+    """Answers a second of both, for a job that is made first."""
+    made = httpx.post(
+        f"{service.url}/v1/jobs", json=job("ddim", 2, seed=1), headers={"Prefer": "wait=60"}, timeout=70
+    ).json()
+    ports = {"bare route": free_port(), "bare route, plain": free_port()}
+    environment = {"BENCH_REDIS_URL": service.redis_url}
+    commands = [[sys.executable, "-m", "bench.status_read", "--serve", str(port)] for port in ports.values()]
+    commands[1].append("--plain")
+    with processes(commands, environment) as started:
+        for port in ports.values():
+            wait_until(f"http://127.0.0.1:{port}/ready", started)
+        urls = {name: f"http://127.0.0.1:{port}/jobs/{made['id']}" for name, port in ports.items()}
+        urls["ours"] = service.url + made["urls"]["self"]
+        pids = dict(zip(urls, [*(process.pid for process in started), service.pids[-1]], strict=True))
+        rates: dict[str, list[float]] = {name: [] for name in urls}
+        spent: dict[str, list[float]] = {name: [] for name in urls}
+        for _ in range(repeats):
+            for name, url in urls.items():
+                before = cpu_s(pids[name])
+                rates[name].append(uvloop.run(_rate(url, clients, seconds)))
+                spent[name].append(1000 * (cpu_s(pids[name]) - before) / (rates[name][-1] * seconds))
+    bare = rates["bare route"]
+    ratios = {"ours over bare route": over(rates["ours"], bare)}
+    ratios["uvloop and httptools over plain"] = over(bare, rates["bare route, plain"])
+    return {"per_s": rates, "cpu_ms": spent, "ratios": ratios}
+
+
+def serve(port: int, *, plain: bool) -> None:
+    """The bare application, until it is stopped."""
+    with_care: dict[str, str] = {"loop": "asyncio", "http": "h11"} if plain else {}
+    uvicorn.run(create_bare_app(), port=port, log_level="warning", access_log=False, **with_care)  # type: ignore[arg-type]
 
 
 def main() -> None:
     """Measure and tell."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options_of(__doc__, repeats=5)
     parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--clients", type=int, default=8)
     options = parser.parse_args()
-    with targets.unfog() as service:
-        made = httpx.post(
-            f"{service.url}/v1/jobs", json=job("ddim", 2, seed=1), headers={"Prefer": "wait=60"}, timeout=70
-        ).json()
-        port = targets.free_port()
-        environment = {"BENCH_PORT": str(port), "BENCH_REDIS_URL": service.redis_url}
-        with targets.processes([[sys.executable, "-m", "bench.status_read", "--serve"]], environment) as started:
-            bare = f"http://127.0.0.1:{port}"
-            targets.wait_until(f"{bare}/health", started)
-            urls = {"bare route": f"{bare}/jobs/{made['id']}", "ours": service.url + made["urls"]["self"]}
-            rates: dict[str, list[float]] = {name: [] for name in urls}
-            for _ in range(options.repeats):
-                for name, url in urls.items():
-                    rates[name].append(asyncio.run(_rate(url, options.clients, options.seconds)))
-    ratios = [ours / plain for ours, plain in zip(rates["ours"], rates["bare route"], strict=True)]
-    rows = [(name, spread(values, 0)) for name, values in rates.items()] + [("ratio", spread(ratios))]
-    result = {**vars(options), "per_s": rates, "ratios": ratios, "ratio": statistics.median(ratios)}
-    tell("status read", ("GET", "answers/s"), rows, result)
+    with unfog(options.model) as service:
+        result = measure(service, options.seconds, options.repeats, options.clients)
+    rows = [(name, spread(per_s, 0), spread(result["cpu_ms"][name])) for name, per_s in result["per_s"].items()]
+    rows += [(name, spread(values), "") for name, values in result["ratios"].items()]
+    tell("status read", ("GET", "answers/s", "server's CPU ms an answer"), rows, result)
 
 
 if __name__ == "__main__":
     if "--serve" in sys.argv:
-        uvicorn.run(create_bare_app(), port=int(os.environ["BENCH_PORT"]), log_level="warning", access_log=False)
+        serve(int(sys.argv[2]), plain="--plain" in sys.argv)
     else:
         main()

@@ -151,8 +151,8 @@ def _card(raw: bytes) -> ModelCard | None:
         return None  # from a worker of another release; its own API knows it
 
 
-async def read_catalogue(redis: AsyncRedis) -> Catalogue:
-    """The catalogue as Redis has it now: two round trips."""
+async def read_models(redis: AsyncRedis) -> Catalogue:
+    """The known models, without who serves them and how fast: one round trip."""
     async with redis.pipeline(transaction=False) as pipe:
         pipe.hgetall(keys.MODELS)
         pipe.get(keys.DEFAULT_MODEL)
@@ -160,16 +160,22 @@ async def read_catalogue(redis: AsyncRedis) -> Catalogue:
     # A hash has no order of its own; people get the default first.
     names = sorted(raw, key=lambda name: (name != default, name))
     models = {name.decode(): card for name in names if (card := _card(raw[name])) is not None}
+    return Catalogue(models, default.decode() if default else None, {})
+
+
+async def read_catalogue(redis: AsyncRedis) -> Catalogue:
+    """The catalogue as Redis has it now: two round trips."""
+    known = await read_models(redis)
     now = time.time()
     async with redis.pipeline(transaction=False) as pipe:
-        for name in models:
+        for name in known.models:
             pipe.zrangebyscore(keys.model_workers(name), now, "+inf")
             pipe.hgetall(keys.model_rates(name))
         answers = await pipe.execute()
-    paces = {name: pace_of(*answers[2 * n : 2 * n + 2]) for n, name in enumerate(models)}
+    paces = {name: pace_of(*answers[2 * n : 2 * n + 2]) for n, name in enumerate(known.models)}
     return Catalogue(
-        models,
-        default.decode() if default else None,
+        known.models,
+        known.default,
         {name: len(pace.workers) for name, pace in paces.items()},
         {name: pace.rate for name, pace in paces.items() if pace.measured},
     )

@@ -5,9 +5,9 @@ from typing import Any
 
 from rq.executions import Execution
 from rq.job import JobStatus
-from rq.registry import CanceledJobRegistry
+from rq.registry import BaseRegistry, CanceledJobRegistry, FailedJobRegistry, FinishedJobRegistry
 from rq.results import Result
-from rq.utils import now
+from rq.utils import now, utcformat
 
 from jobs import keys, ledger, outbox
 from jobs.events import publish_moved
@@ -21,6 +21,12 @@ _RESULT_TYPES = {
     JobStatus.STOPPED: Result.Type.STOPPED,
 }
 """A job that was canceled while it waited has no result, as in RQ."""
+
+_REGISTRIES: dict[JobStatus, type[BaseRegistry]] = {
+    JobStatus.FINISHED: FinishedJobRegistry,
+    JobStatus.CANCELED: CanceledJobRegistry,
+}
+"""Where an ended job is kept; any other end is a failed one."""
 
 _STATUSES = {
     JobStatus.FINISHED: Status.SUCCEEDED,
@@ -47,7 +53,8 @@ def end(
     ttl_s = ending.spec.ttl_s
     job.set_status(ending.status, pipeline=pipe)
     write_meta(pipe, job, ending.meta)
-    job.save(pipeline=pipe, include_result=False)
+    # RQ saves the whole job here; nothing else of it has changed since it was read or claimed.
+    pipe.hset(job.key, "ended_at", utcformat(job.ended_at))
     pipe.hdel(job.key, keys.CANCEL_FIELD)
     if ending.status in _RESULT_TYPES:
         _write_result(pipe, job, ending, worker_name, execution)
@@ -77,12 +84,8 @@ def _write_result(
 
 
 def _registry_key(job: ServiceJob, status: JobStatus) -> str:
-    registry: Any = job.failed_job_registry
-    if status == JobStatus.FINISHED:
-        registry = job.finished_job_registry
-    elif status == JobStatus.CANCELED:
-        registry = CanceledJobRegistry(job.origin, connection=job.connection)
-    return str(registry.key)
+    # By name: to make a registry, RQ checks its serializer, which takes longer than all else here.
+    return _REGISTRIES.get(status, FailedJobRegistry).key_template.format(job.origin)
 
 
 def end_failed(pipe: Any, job: ServiceJob, spec: JobSpec, meta: JobMeta, failure: Failure) -> None:

@@ -1,9 +1,11 @@
 """Ids of jobs: a prefix and 96 random bits, so that nobody guesses another's."""
 
+import re
 import secrets
 
 PREFIX = "job_"
 RANDOM_BYTES = 12
+_JOB_ID = re.compile(f"{PREFIX}[0-9a-f]{{{2 * RANDOM_BYTES}}}")
 
 
 def new_job_id() -> str:
@@ -13,5 +15,4 @@ def new_job_id() -> str:
 
 def is_job_id(text: str) -> bool:
     """Whether a text could be the id of a job."""
-    tail = text.removeprefix(PREFIX)
-    return tail != text and len(tail) == 2 * RANDOM_BYTES and all(c in "0123456789abcdef" for c in tail)
+    return _JOB_ID.fullmatch(text) is not None

@@ -12,7 +12,7 @@ from rq.utils import now
 
 from jobs import keys
 from jobs.cancel import cancel, erase
-from jobs.catalogue import Catalogue, read_catalogue, read_refusals
+from jobs.catalogue import Catalogue, read_catalogue, read_models, read_refusals
 from jobs.errors import JobGone, JobNotFound, JobUnfinished
 from jobs.estimate import Estimate, estimate_all, estimate_new
 from jobs.ids import is_job_id, new_job_id
@@ -55,6 +55,10 @@ class JobStore:
     async def catalogue(self) -> Catalogue:
         """The models that the workers have announced."""
         return await read_catalogue(self._redis)
+
+    async def models(self) -> Catalogue:
+        """The same without who serves them: all that a submit needs, in one round trip."""
+        return await read_models(self._redis)
 
     async def submit(self, spec: JobSpec, evaluations: int, idempotency: Idempotency | None = None) -> JobRecord:
         """Accept a job, in one script: all of it happens or nothing does; see `jobs.submit`.

@@ -11,6 +11,16 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {"app", "dispatch", "jobs", "worker", "models", "service"}
 
+API_LOADS = {
+    *("fastapi", "starlette", "annotated_doc", "anyio", "sniffio", "opentelemetry"),
+    *("pydantic", "pydantic_core", "pydantic_settings", "annotated_types", "dotenv", "typing_inspection"),
+    *("typing_extensions", "uvicorn", "httptools", "h11", "click", "watchfiles", "cython_runtime"),
+    *("redis", "hiredis", "rq", "limits", "deprecated", "wrapt", "packaging"),
+    *("structlog", "rich", "pygments", "prometheus_client", "PIL", "swagger_ui_bundle"),
+    "greenlet",  # looked for by the HTTP libraries, and here for the browser tests
+}
+"""What the API may import besides the standard library, so that it starts in a second; see `bench.api_start`."""
+
 
 def loaded_after(code: str) -> set[str]:
     """The modules that a fresh Python has loaded after the code."""
@@ -40,6 +50,11 @@ def test_the_contracts_of_import_linter_are_kept() -> None:
 def test_what_runs_in_a_small_image_loads_no_torch(module: str) -> None:
     loaded = loaded_after(f"import {module}")
     assert not loaded & {"torch", "diffusers", "numpy"}
+
+
+def test_the_api_loads_what_it_is_known_to_need_and_nothing_else() -> None:
+    loaded = {name.partition(".")[0] for name in loaded_after("import app.__main__") if not name.startswith("_")}
+    assert loaded - ROOMS - API_LOADS - sys.stdlib_module_names == set()
 
 
 def test_the_command_line_loads_what_is_heavy_only_when_a_command_runs() -> None:

@@ -116,7 +116,7 @@ async def generate_images(request: Request, services: ServicesDep, caller: Submi
     """Draw pictures as OpenAI's clients ask for them, and wait for them. See docs/openai.md."""
     await services.rate_limit.take(caller.rate_key)
     body = await read_json(request, ImagesRequest, services.settings.max_body_bytes)
-    catalogue = await services.store.catalogue()
+    catalogue = await services.store.models()
     wanted = job_request(body, catalogue.find(body.model))
     order = await order_of(services, caller, wanted, request.state.request_id)
     record = await submit(services, request, order, promise_of(request, wanted))

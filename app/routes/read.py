@@ -6,7 +6,7 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request, Response
 
 from app.answers import NEVER_CHANGES, tagged_answer
-from app.dependencies import OnlookerDep, ReaderDep, ServicesDep
+from app.dependencies import OnlookerDep, ReaderDep, ServicesDep, services_of
 from app.described import ANIMATION, ETAG, PICTURE, PICTURE_LINK, RETRY_AFTER, SIGNED, answer, described
 from app.job_answers import animation_answer, job_answer, outcome_answer
 from app.negotiation import APNG, PNG, preferred_type
@@ -30,8 +30,9 @@ UNCHANGED = answer("The caller has it already, by `If-None-Match`.", ETAG)
         **described("job_not_found", "not_acceptable", "job_failed", "job_canceled", "job_gone"),
     },
 )
-async def read_job(job_id: str, request: Request, services: ServicesDep, caller: ReaderDep) -> Response:
+async def read_job(job_id: str, request: Request, caller: ReaderDep) -> Response:
     """The job as JSON; with `Accept: image/png` its pictures, several as a grid."""
+    services = services_of(request)
     answer_type = preferred_type(request)
     record = await job_of(services, caller, job_id)
     headers = {"Vary": "Accept"}

@@ -39,7 +39,7 @@ class Pictures(litserve.LitAPI):  # type: ignore[misc]  # litserve has no types
 
 if __name__ == "__main__":
     api = Pictures(max_batch_size=16, batch_timeout=0.05)
-    server = litserve.LitServer(api, accelerator="cpu", timeout=3600)
+    server = litserve.LitServer(api, accelerator="cpu", timeout=3600, healthcheck_path="/ready")
     server.run(
         port=int(os.environ["BENCH_PORT"]), host="127.0.0.1", generate_client_file=False, log_level="warning"
     )

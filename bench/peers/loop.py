@@ -17,24 +17,30 @@ class Loop:
     def __init__(self) -> None:
         torch.set_num_threads(int(os.environ["BENCH_THREADS"]))
         self.folder = os.environ["BENCH_MODEL"]
-        self.network = UNet2DModel.from_pretrained(self.folder, subfolder="unet").eval()
+        self.device = os.environ.get("BENCH_DEVICE", "cpu")
+        self.dtype = getattr(torch, os.environ.get("BENCH_DTYPE", "float32"))
+        network = UNet2DModel.from_pretrained(self.folder, subfolder="unet").eval()
+        self.config = network.config
+        network = network.to(self.device, self.dtype)
+        self.network = torch.compile(network) if os.environ.get("BENCH_COMPILE") else network
 
     @torch.inference_mode()
     def generate(self, bodies: list[dict[str, Any]]) -> list[bytes]:
         """PNGs of requests that have the sampler and the step count in common."""
         scheduler = SCHEDULERS[bodies[0]["sampler"]].from_pretrained(self.folder, subfolder="scheduler")
         scheduler.set_timesteps(bodies[0]["steps"])
-        config = self.network.config
-        shape = (1, config.in_channels, config.sample_size, config.sample_size)
+        shape = (1, self.config.in_channels, self.config.sample_size, self.config.sample_size)
         generators = [torch.Generator().manual_seed(body["seed"]) for body in bodies]
-        x = torch.cat([torch.randn(shape, generator=generator) for generator in generators])
-        labels = torch.tensor([body["class_label"] for body in bodies])
+        x = torch.cat([torch.randn(shape, generator=generator) for generator in generators]).to(self.device)
+        labels = None
+        if self.config.num_class_embeds:
+            labels = torch.tensor([body["class_label"] for body in bodies], device=self.device)
         takes_generator = bodies[0]["sampler"] == "ddpm"
         for t in scheduler.timesteps:
-            out = self.network(x, t, class_labels=labels).sample
+            out = self.network(x.to(self.dtype), t, class_labels=labels).sample.float()
             extra = {"generator": generators if len(bodies) > 1 else generators[0]} if takes_generator else {}
             x = scheduler.step(out, t, x, **extra).prev_sample
-        pixels = (x / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).mul(255).round().to(torch.uint8).numpy()
+        pixels = (x / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).mul(255).round().to(torch.uint8).cpu().numpy()
         return [_png(each) for each in pixels]
 
 

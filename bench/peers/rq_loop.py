@@ -11,9 +11,8 @@ from rq import Queue, SimpleWorker
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from bench.peers.loop import Loop
-
-_loop: list[Loop] = []
+_loop: list[Any] = []
+"""The model, in the worker; the API goes without torch."""
 
 
 def generate(key: str, body: dict[str, Any]) -> str:
@@ -60,6 +59,8 @@ def main() -> None:
     if sys.argv[1] == "api":
         uvicorn.run(create_app(), port=int(os.environ["BENCH_PORT"]), log_level="warning")
         return
+    from bench.peers.loop import Loop
+
     _loop.append(Loop())
     _loop[0].generate([{"sampler": "ddim", "steps": 3, "seed": 0, "class_label": 0}])
     connection = redis()

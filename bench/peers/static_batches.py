@@ -12,7 +12,7 @@ from fastapi import FastAPI, Response
 from bench.peers.loop import Loop
 
 WINDOW_S = 0.05
-MAX_BATCH = 16
+MAX_BATCH = int(os.environ.get("BENCH_MAX_BATCH", "16"))
 
 Waiting = tuple[dict[str, Any], "asyncio.Future[bytes]"]
 
@@ -61,8 +61,8 @@ def create_app() -> FastAPI:
 
     app = FastAPI(lifespan=lifespan)
 
-    @app.get("/health")
-    async def health() -> dict[str, bool]:
+    @app.get("/ready")
+    async def ready() -> dict[str, bool]:
         return {"ready": True}
 
     @app.post("/predict")

@@ -8,6 +8,7 @@ from typing import Protocol
 from redis import Redis, WatchError
 from redis.client import Pipeline
 from rq.job import JobStatus
+from rq.registry import StartedJobRegistry
 from rq.utils import now
 
 from jobs import keys
@@ -84,7 +85,7 @@ def _holds(redis: Redis, worker_name: str, live: Sequence[LiveJob]) -> list[_Hol
     with redis.pipeline(transaction=False) as pipe:
         for one in live:
             pipe.hmget(one.job.key, "status", "worker_name", keys.CANCEL_FIELD)
-            pipe.zscore(one.job.started_job_registry.key, one.key)
+            pipe.zscore(StartedJobRegistry.key_template.format(one.job.origin), one.key)
         answers = pipe.execute()
     ours = [JobStatus.STARTED.value.encode(), worker_name.encode()]
     return [

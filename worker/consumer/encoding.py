@@ -75,9 +75,12 @@ class Encoder:
             result = self._running.pop(key).result()
             if key in jobs:
                 _take_in(jobs[key], result)
+        waiting_bytes = sum(one.encoded_bytes for one in jobs.values())
         for key, one in jobs.items():
-            if one.computed and not one.ended and key not in self._running and not self._begin(one, jobs):
-                return
+            if one.computed and not one.ended and key not in self._running:
+                if waiting_bytes >= WAITING_BYTES or not self._begin(one):
+                    return
+                waiting_bytes += one.encoded_bytes
 
     def finish(self, live: Iterable[LiveJob], timeout_s: float) -> None:
         """Encode all that is computed, as far as the time allows."""
@@ -91,12 +94,10 @@ class Encoder:
         """Begin nothing more."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _begin(self, one: LiveJob, jobs: Mapping[str, LiveJob]) -> bool:
+    def _begin(self, one: LiveJob) -> bool:
         """Encode a job, here or on a thread; False when there is no room for it."""
         assert one.meta.engine is not None
         work = one.done, one.card, one.spec, one.meta.engine
-        if sum(each.encoded_bytes for each in jobs.values()) >= WAITING_BYTES:
-            return False
         pixels = one.spec.num_images * one.card.height * one.card.width * one.spec.scale**2
         if pixels <= AT_ONCE_PIXELS and not one.spec.animation:
             _take_in(one, attempt(*work))

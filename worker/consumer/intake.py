@@ -64,8 +64,9 @@ class Intake:
             return []
         low_first = self._turn % LOW_FIRST_EVERY == 0
         chosen: list[Lane] = []
+        waiting = self._lengths(with_long=long_room > 0)
         for priority in ("low", "normal") if low_first else ("normal", "low"):
-            lengths = self._lengths(priority, with_long=long_room > 0)
+            lengths = {lane: length for lane, length in waiting.items() if lane.priority == priority}
             rounds = 1 if low_first else short_room
             chosen = _deal(lengths, long_room, short_room, rounds, self._turn)
             if chosen:
@@ -77,15 +78,13 @@ class Intake:
         """How many jobs to take for so many free rows; one, if there is any."""
         return min(MOST_AT_ONCE, max(1, int(rows / self._rows_a_job))) if rows > 0 else 0
 
-    def _lengths(self, priority: str, *, with_long: bool) -> dict[Lane, int]:
-        """How many jobs wait in the lanes that come into question."""
+    def _lengths(self, *, with_long: bool) -> dict[Lane, int]:
+        """How many jobs wait in the lanes that come into question: one round trip."""
         moment = time.monotonic()
         lanes = [
             lane
             for lane, queue in self._lanes.items()
-            if lane.priority == priority
-            and (with_long or lane.length is Length.SHORT)
-            and self._rest_until.get(queue.name, 0.0) <= moment
+            if (with_long or lane.length is Length.SHORT) and self._rest_until.get(queue.name, 0.0) <= moment
         ]
         with self._redis.pipeline(transaction=False) as pipe:
             for lane in lanes:
