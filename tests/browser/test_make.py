@@ -57,9 +57,9 @@ def test_several_pictures_at_once_each_of_its_own_seed(visitor: Visitor) -> None
     tiles = visitor.finished()
     expect(tiles).to_have_count(3)
     assert [tile.inner_text() for tile in tiles.locator("figcaption").all()] == [
-        "white\nseed 4294967295",
-        "black\nseed 0",
-        "brown tabby\nseed 1",
+        "White\nseed 4294967295",
+        "Black\nseed 0",
+        "Brown tabby\nseed 1",
     ]
     expect(visitor.page.locator("#gallery img")).to_have_count(3)
 
