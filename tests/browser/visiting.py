@@ -63,7 +63,7 @@ class Visitor:
         """Fill the form."""
         for name, value in fields.items():
             control = self.page.locator(f"#ask [name={name}]")
-            if name in ("class_label", "sampler", "scale"):
+            if name in ("model", "class_label", "sampler", "scale"):
                 control.select_option(str(value))
             else:
                 control.fill(str(value))
