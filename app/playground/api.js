@@ -19,6 +19,7 @@ export class Problem extends Error {
 export class ConnectionLost extends Error {}
 
 const SILENCE_MS = 45_000; // the service sends something every 15 s
+const PATIENCE_MS = 30_000; // what is asked without waiting for its end is answered sooner
 
 /** The service, as functions. The key is in memory only: never in a URL, never stored. */
 export class Api {
@@ -51,7 +52,7 @@ export class Api {
 
   /** @param {string} path @param {RequestInit} [options] @returns {Promise<any>} The body. */
   async json(path, options) {
-    const answer = await this.#call(path, options);
+    const answer = await this.#call(path, options, PATIENCE_MS);
     return this.#read(answer.json());
   }
 
@@ -92,13 +93,15 @@ export class Api {
     }
   }
 
-  async #call(path, options = {}) {
+  async #call(path, options = {}, patienceMs = 0) {
     for (;;) {
+      const ends = [options.signal, patienceMs ? AbortSignal.timeout(patienceMs) : null].filter(Boolean);
+      const signal = AbortSignal.any(ends);
       const headers = this.#headers(options.headers);
       const sentWith = this.#key;
       let answer;
       try {
-        answer = await fetch(this.url(path), { ...options, headers, cache: "no-cache", credentials: "omit" });
+        answer = await fetch(this.url(path), { ...options, signal, headers, cache: "no-cache", credentials: "omit" });
       } catch {
         throw new ConnectionLost("the service does not answer");
       }

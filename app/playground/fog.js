@@ -55,7 +55,7 @@ export class Fog {
 
   /** @param {import("./store.js").Picture | undefined} picture Shown if there is none yet, so that t can be dragged. */
   suggest(picture) {
-    if (!this.#x0 && picture?.request.model === this.#model?.id) this.reopen(picture);
+    if (picture && !this.#x0 && picture.request.model === this.#model?.id) this.reopen(picture);
   }
 
   /** @param {import("./store.js").Picture} picture One of our own: of this class, its pixels blocks. */

@@ -1,3 +1,5 @@
+import { pause } from "./dom.js";
+
 /**
  * A picture as this browser keeps it.
  * @typedef {object} Picture
@@ -12,6 +14,7 @@
  */
 
 const MOST = 500;
+const PATIENCE_MS = 5000; // the rest of the page waits so long for what was kept
 
 /** This browser's pictures, in IndexedDB. */
 export class Store {
@@ -26,7 +29,8 @@ export class Store {
       const opening = indexedDB.open("unfog", 1);
       opening.onupgradeneeded = () =>
         opening.result.createObjectStore("pictures", { keyPath: "id", autoIncrement: true });
-      this.#database = await done(opening);
+      const late = pause(PATIENCE_MS).then(() => Promise.reject(new Error("the browser does not open its store")));
+      this.#database = await Promise.race([done(opening), late]);
     } catch {
       this.lasting = false;
     }

@@ -14,6 +14,15 @@
     localStorage.setItem("unfog-theme", theme);
   };
   document.addEventListener("DOMContentLoaded", show);
+  // A part that got lost on the way leaves the page dead, and none of its parts can say so.
+  const lost = ({ target }) => {
+    if (target.tagName !== "SCRIPT") return;
+    const notice = document.getElementById("notice");
+    if (notice) notice.textContent = "A part of this page did not arrive. Loading it again in a moment.";
+    if (notice) notice.hidden = false;
+    setTimeout(() => location.reload(), 2000);
+  };
+  addEventListener("error", lost, true);
   try {
     const kept = localStorage.getItem("unfog-theme");
     if (NAMES.includes(kept)) theme = kept;

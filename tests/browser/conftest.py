@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from jobs.settings import BUNDLED_MODEL
 from service.redis_server import RedisServer, find_redis_server
 from tests.browser.chromium import find_chromium
 from tests.browser.visiting import SLOW_MS, Visitor
 from tests.e2e.running import RunningService, running
+from tests.models.small_model import write_model
 
 # Playwright keeps an event loop running in this thread, which no other test may meet: hence the package's scope.
 
@@ -27,11 +29,13 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="package")
 def service(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    """The bundled model behind the real path, with its own Redis. A worker that stops is missed after 2 s."""
+    """The bundled model and a small one behind the real path. A worker that stops is missed after 2 s."""
     binary = find_redis_server()
     assert binary is not None, "the tests of the playground need a redis-server"
     folder = tmp_path_factory.mktemp("browser")
+    small = write_model(folder / "small-8")
     settings = {"batching": "fast", "torch_threads": "1", "heartbeat_ttl_s": "2"}
+    settings["models"] = f"{BUNDLED_MODEL},{small}"
     with (
         RedisServer(binary, folder / "redis") as redis,
         running(redis.url, folder / "service.log", **settings) as one,

@@ -127,6 +127,19 @@ def test_a_picture_of_the_gallery_goes_into_the_fog_pixel_for_pixel(visitor: Vis
     assert (clean == made).all()
 
 
+def test_the_fog_view_begins_with_the_latest_picture_which_comes_back_as_its_class(visitor: Visitor) -> None:
+    page = visitor.page
+    visitor.make(steps=2, seed=3, class_label="calico")
+    visitor.finished()
+    visitor.ask(class_label="", seed=6)  # by its seed, it would be another
+    page.locator("#fog").scroll_into_view_if_needed()
+    expect(page.locator("#panes")).to_be_visible()
+    page.get_by_role("button", name="Lift the fog from here").click()
+    tile = page.locator("#fog-result .tile")
+    expect(tile).to_have_attribute("data-state", "done")
+    assert tile.locator("img").get_attribute("alt") == "calico, seed 6, ddim in 2 steps"
+
+
 @pytest.mark.parametrize("way", ["paste", "drop"])
 def test_a_picture_can_be_pasted_and_dropped(visitor: Visitor, photo: Path, way: str) -> None:
     visitor.page.evaluate(

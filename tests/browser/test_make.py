@@ -57,11 +57,24 @@ def test_several_pictures_at_once_each_of_its_own_seed(visitor: Visitor) -> None
     tiles = visitor.finished()
     expect(tiles).to_have_count(3)
     assert [tile.inner_text() for tile in tiles.locator("figcaption").all()] == [
-        "white\nseed 4294967295",
-        "black\nseed 0",
-        "brown tabby\nseed 1",
+        "White\nseed 4294967295",
+        "Black\nseed 0",
+        "Brown tabby\nseed 1",
     ]
     expect(visitor.page.locator("#gallery img")).to_have_count(3)
+
+
+def test_each_of_several_models_makes_its_own(visitor: Visitor, service: RunningService) -> None:
+    visitor.ask(model="small-8")
+    visitor.make(sampler="ddpm", steps=3, seed=5, scale=2)
+    tile = visitor.finished().first
+    saved = visitor.download(tile)
+    body = {"model": "small-8", "sampler": "ddpm", "steps": 3, "seed": 5, "scale": 2}
+    assert saved == service.submit(body, accept="image/png").content
+    tile.get_by_role("button").click()
+    visitor.page.get_by_role("button", name="Use settings").click()
+    expect(visitor.page.locator("#ask [name=model]")).to_have_value("small-8")
+    expect(visitor.page.locator("#ask [name=sampler]")).to_have_value("ddpm")
 
 
 def test_the_page_makes_what_the_service_makes(visitor: Visitor, service: RunningService) -> None:

@@ -114,3 +114,12 @@ def test_a_service_that_does_not_answer_is_looked_for(visitor: Visitor) -> None:
     expect(page.locator("#go")).to_be_disabled()
     expect(page.locator("#go")).to_be_enabled()
     expect(page.locator("#notice")).to_be_hidden()
+
+
+def test_a_part_of_the_page_that_got_lost_is_loaded_again(visitor: Visitor) -> None:
+    visitor.tolerated.append("ERR_")
+    visitor.page.route("**/playground/words.js", lambda route: route.abort("connectionreset"), times=1)
+    visitor.page.reload()
+    expect(visitor.page.locator("#notice")).to_contain_text("A part of this page did not arrive")
+    expect(visitor.page.locator("#go")).to_be_enabled()
+    expect(visitor.page.locator("#notice")).to_be_hidden()
