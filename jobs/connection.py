@@ -52,13 +52,13 @@ class _SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
     """Asks the Sentinels where to connect to, and has callers wait for a connection when all are in use."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+        super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]
         self._asking = asyncio.Lock()
 
     async def get_master_address(self) -> Any:
         """One question at a time: each would be a connection of its own to a Sentinel."""
         async with self._asking:
-            return await super().get_master_address()
+            return await super().get_master_address()  # type: ignore[no-untyped-call]
 
     async def disconnect(self, inuse_connections: bool = True) -> None:
         """Close the connections; when all of them, those to the Sentinels too."""
