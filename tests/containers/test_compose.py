@@ -129,11 +129,16 @@ def test_sigterm_drains_a_worker_and_hands_the_rest_back(stack: Stack) -> None:
 
 
 def test_a_key_is_made_where_the_service_runs(stack: Stack) -> None:
+    succeeded(stack, [stack.submit(steps=5)])
     (api,) = stack.containers("api")
     token = docker("exec", api, "unfog", "keys", "create", "alice").strip()
-    answer = httpx.get(f"{stack.url}/v1/jobs", headers={"Authorization": f"Bearer {token}"}, timeout=30)
-    assert answer.status_code == 200
-    assert answer.json()["data"] == [], "alice has submitted nothing yet"
+    headers = {"Authorization": f"Bearer {token}"}
+    # An API process may take a second to notice the first key, and until then everybody is anonymous.
+    until(
+        lambda: httpx.get(f"{stack.url}/v1/jobs", headers=headers, timeout=30).json().get("data") == [],
+        10,
+        "alice is alice, who has submitted nothing yet",
+    )
 
 
 def test_a_job_outlives_down_and_up(stack: Stack) -> None:
