@@ -87,6 +87,7 @@ COPY unfog unfog
 COPY jobs jobs
 COPY models models
 COPY worker worker
+COPY service service
 RUN python -m compileall -q .
 ARG VERSION=0.1.0
 ARG REVISION=unknown

@@ -63,9 +63,7 @@ def draining(engine: Engine, jobs: int, seed: int) -> float:
 
 def forward_in(engine: Engine) -> Callable[..., torch.Tensor]:
     """The network as the engine calls it."""
-    executor = getattr(engine, "executor", None)
-    forward: Callable[..., torch.Tensor] = executor.forward if executor is not None else engine._forward
-    return forward
+    return engine.executor.forward
 
 
 @torch.inference_mode()

@@ -25,6 +25,7 @@ from redis import Redis
 from rq.suspension import resume, suspend
 
 from bench import targets
+from bench.processes import cpu_s
 from bench.report import tell
 
 MEBIBYTE = 1 << 20
@@ -73,10 +74,9 @@ class Listener:
                 self.heard.update(line[7:].strip().decode() for line in lines if line.startswith(b"event: "))
 
 
-def processor_s(pid: int) -> float:
-    """Seconds that a process has computed."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def resident_bytes(pid: int) -> int:
+    """Memory of a process that is in RAM now."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 async def measured(service: targets.Unfog, options: argparse.Namespace) -> dict[str, Any]:
@@ -86,7 +86,7 @@ async def measured(service: targets.Unfog, options: argparse.Namespace) -> dict[
     assert place.port is not None
 
     def memory() -> float:
-        return targets.memory_bytes((api,)) / MEBIBYTE
+        return resident_bytes(api) / MEBIBYTE
 
     with Redis.from_url(service.redis_url) as redis:
         suspend(redis)
@@ -106,13 +106,13 @@ async def measured(service: targets.Unfog, options: argparse.Namespace) -> dict[
                         await asyncio.sleep(1)
                         quiet[n + 1] = memory()
                 resume(redis)
-                computed, busy = processor_s(api), []
+                computed, busy = cpu_s(api), []
                 started = time.perf_counter()
                 while time.perf_counter() < started + options.seconds:
                     await asyncio.sleep(0.5)
                     busy.append(memory())
                 took_s = time.perf_counter() - started
-                share = (processor_s(api) - computed) / took_s
+                share = (cpu_s(api) - computed) / took_s
                 events = sum(sum(one.heard.values()) for one in listeners)
                 canceled = time.perf_counter()
                 for each in urls:
@@ -172,7 +172,7 @@ def main() -> None:
         parser.error(f"--seconds is {LONGEST_S} at most: who takes nothing for a minute is hung up on")
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a descriptor a stream, there and here
-    with targets.unfog(max_listeners=str(options.listeners)) as service:
+    with targets.unfog(settings={"max_listeners": str(options.listeners)}) as service:
         found = asyncio.run(measured(service, options))
     rows = rows_of(found, options.listeners)
     tell("listeners", ("one API process", "resident memory, and what else"), rows, {**vars(options), **found})

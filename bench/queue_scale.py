@@ -23,7 +23,7 @@ from typing import Any
 
 from redis import Redis
 
-from bench import targets
+from bench import processes
 from bench.report import percentile, spread, tell
 
 READS_PER_S = 50
@@ -40,7 +40,7 @@ def work(url: str) -> None:
 
     settings, engine = load_settings(), InstantEngine()
     metrics = WorkerMetrics()
-    BatchWorker(settings, connect(settings), engine, engine.serving(), unique_name(), metrics).work()  # type: ignore[arg-type]
+    BatchWorker(settings, connect(settings), engine, engine.serving(), unique_name(), metrics).work()
 
 
 async def submit(url: str, jobs: int) -> tuple[str, float]:
@@ -103,14 +103,14 @@ def finished(redis: Redis) -> int:
 
 def one_run(depth: int, workers: int, limit_s: float) -> dict[str, float]:
     """Fill, drain, watch."""
-    with targets.redis_server() as url, Redis.from_url(url) as redis:
+    with processes.redis_server() as url, Redis.from_url(url) as redis:
         os.environ["UNFOG_REDIS_URL"] = url
-        empty = int(redis.info("memory")["used_memory"])  # type: ignore[index]
+        empty = int(redis.info("memory")["used_memory"])
         last, submits = asyncio.run(submit(url, depth))
-        waiting = (int(redis.info("memory")["used_memory"]) - empty) / depth  # type: ignore[index]
+        waiting = (int(redis.info("memory")["used_memory"]) - empty) / depth
         command = [sys.executable, "-m", "bench.queue_scale", "--worker"]
         environment = {"UNFOG_REDIS_URL": url, "UNFOG_LOG_LEVEL": "error"}
-        with targets.processes([command] * workers, environment):
+        with processes.processes([command] * workers, environment):
             while finished(redis) < min(200, depth // 10):  # all are there, or nearly
                 time.sleep(0.01)
             before, had, started = _stats(redis), finished(redis), time.perf_counter()
@@ -119,7 +119,7 @@ def one_run(depth: int, workers: int, limit_s: float) -> dict[str, float]:
                 reads += asyncio.run(read(last, 0.5))
             took, ended, after = time.perf_counter() - started, finished(redis), _stats(redis)
         done = ended - had
-        memory = int(redis.info("memory")["used_memory"]) - empty  # type: ignore[index]
+        memory = int(redis.info("memory")["used_memory"]) - empty
         return {
             "submits_per_s": submits,
             "jobs_per_s": done / took,
@@ -154,11 +154,11 @@ def sizes() -> list[tuple[int, int, int, int, int]]:
     for scale in (1, 4, 8, 16):
         pngs = [_png(grid.resize((256, 256), Image.Resampling.NEAREST), n, scale) for n in range(16)]
         mean = sum(map(len, pngs)) // len(pngs)
-        with targets.redis_server() as url, Redis.from_url(url) as redis, tempfile.TemporaryDirectory() as folder:
+        with processes.redis_server() as url, Redis.from_url(url) as redis, tempfile.TemporaryDirectory() as folder:
             for n, data in enumerate(pngs):
                 redis.set(f"unfog:picture:job_{n:024d}:{n:032d}:0", data, ex=3660)
                 (Path(folder) / f"{n}.png").write_bytes(data)
-            in_redis = sum(int(redis.memory_usage(key)) for key in redis.scan_iter("*"))  # type: ignore[arg-type]
+            in_redis = sum(int(redis.memory_usage(key)) for key in redis.scan_iter("*"))
             on_disk = sum(512 * path.stat().st_blocks for path in Path(folder).iterdir())
         found.append((32 * scale, mean, in_redis // len(pngs), on_disk // len(pngs), mean))
     return found

@@ -15,7 +15,7 @@ import httpx
 from redis import Redis
 
 from bench.load import Body
-from bench.processes import free_port, peak_memory_bytes, processes, redis_server, wait_until
+from bench.processes import Process, free_port, peak_memory_bytes, processes, redis_server, wait_until
 from jobs.api_keys import make_key
 from jobs.settings import BUNDLED_MODEL
 
@@ -97,9 +97,9 @@ class Polled(Service):
         return answer.content
 
 
-def pids_of(started: Sequence["object"]) -> tuple[int, ...]:
+def pids_of(started: Sequence[Process]) -> tuple[int, ...]:
     """The ids of started processes."""
-    return tuple(int(getattr(process, "pid")) for process in started)  # noqa: B009
+    return tuple(process.pid for process in started)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ from bench.gpu_parts.notes import Notes
 from bench.gpu_parts.precision import engine_of
 from bench.gpu_parts.setup import Setup
 from worker.engine import Engine
-from worker.ladder import Ladder
 
 
 def run(notes: Notes, setup: Setup) -> None:
@@ -29,9 +28,7 @@ def sizes(folder: Path, precision: str, setup: Setup) -> dict[str, Any]:
 
 def sizes_in(engine: Engine) -> tuple[int, ...]:
     """The batch sizes that an engine uses."""
-    executor = getattr(engine, "executor", None)
-    ladder: Ladder = executor.ladder if executor is not None else engine._ladder
-    return ladder.sizes
+    return engine.executor.ladder.sizes
 
 
 def cost(folder: Path, setup: Setup) -> dict[str, Any]:
