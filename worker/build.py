@@ -36,7 +36,7 @@ def use_threads(settings: Settings) -> int:
 def sizes_to_try(settings: Settings, network: Network, device: torch.device) -> Ladder:
     """The batch sizes that may be used. Where each costs a graph they are few, on a CPU all that may help."""
     capacity = settings.max_batch_places
-    if device.type == "cuda":
+    if device.type == "cuda" or network.kind == "compiled":
         ladder = coarse_sizes(capacity)
     else:
         ladder = every_size(capacity) if settings.batching == "fast" else candidate_sizes(capacity)

@@ -13,6 +13,7 @@ from torch import Tensor
 from jobs.settings import Settings
 from models.folder import Model
 from worker.executor import Forward
+from worker.ladder import coarse_sizes
 from worker.packing import pack
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -106,17 +107,18 @@ def wants_channels_last(settings: Settings, precision: Precision) -> bool:
 
 @torch.inference_mode()
 def compiled(model: Model, forward: Forward, precision: Precision, settings: Settings) -> Forward:
-    """`forward` compiled by inductor with frozen weights, one graph for all batch sizes from `LEAST_COMPILED`.
+    """`forward` compiled by inductor with frozen weights, for the sizes of `worker.ladder.coarse_sizes`.
 
-    Compiles before it returns; what was compiled once is found again under `UNFOG_STATE_DIR`. Raises
-    `RuntimeError` or `OSError` where it does not work, as without a C++ compiler.
+    All of it before it returns, since torch may compile a size apart from the others, and no tick is to wait for
+    that. It takes minutes. Raises `RuntimeError` or `OSError` where it does not work, as without a C++ compiler.
     """
     os.environ.setdefault(CACHE, str(settings.state_dir / "compiled"))
     if precision.device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):
         raise RuntimeError("there is no C++ compiler (CXX, g++ or clang++)")
-    started_at = time.perf_counter()
     compiled_forward: Forward = torch.compile(forward, dynamic=True, fullgraph=True, options={"freezing": True})
-    for places in (settings.max_batch_places, LEAST_COMPILED):
+    for places in reversed(coarse_sizes(settings.max_batch_places).without_below(LEAST_COMPILED).sizes):
+        started_at = time.perf_counter()
         compiled_forward(*example(model, places, precision.device))
-    log.info("network compiled", model=model.id, seconds=round(time.perf_counter() - started_at, 1))
+        seconds = round(time.perf_counter() - started_at, 1)
+        log.info("network compiled", model=model.id, places=places, seconds=seconds)
     return compiled_forward

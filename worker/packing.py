@@ -1,7 +1,7 @@
 """Convolutions whose weights are laid out for oneDNN once, and not again by every call.
 
 torch keeps a convolution's weights as they were trained, and its CPU kernels bring them into blocks each time. Laid
-out beforehand, for the size of input that they will meet, they save about a quarter of a forward pass; it is what
+out beforehand, for the size of input that they will meet, they save about a sixth of a forward pass; it is what
 torch's own compiler does with frozen weights, without a compiler.
 """
 
