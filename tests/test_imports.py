@@ -18,6 +18,7 @@ API_LOADS = {
     *("redis", "hiredis", "rq", "limits", "deprecated", "wrapt", "packaging"),
     *("structlog", "rich", "pygments", "prometheus_client", "PIL", "swagger_ui_bundle"),
     "greenlet",  # looked for by the HTTP libraries, and here for the browser tests
+    *("attr", "cryptography", "importlib_resources"),  # looked for by rich, redis-py and swagger-ui-bundle
 }
 """What the API may import besides the standard library, so that it starts in a second; see `bench.api_start`."""
 

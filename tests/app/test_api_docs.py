@@ -201,7 +201,7 @@ def test_every_code_of_a_wrong_field_stands_there_and_no_other() -> None:
 def test_every_reason_of_a_failed_job_stands_there_and_no_other() -> None:
     code = codes_in("jobs", "Failure") | codes_in("worker", "Failure") | codes_in("worker", "RowFailed", position=2)
     code |= codes_in("worker/consumer", "_fail")
-    code |= {"out_of_memory", "engine_error"}  # chosen between in worker.engine
+    code |= {"out_of_memory", "engine_error", "not_finite"}  # chosen between in worker.engine
     table = section("The job").partition("`error.code` is one of")[2]
     assert {row[0].strip("`") for row in rows(table, 2)} == code
 
