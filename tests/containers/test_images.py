@@ -80,7 +80,7 @@ def test_neither_its_history_nor_its_environment_has_a_secret(image: str) -> Non
 @BOTH
 def test_it_holds_no_tests_no_git_and_no_settings_of_compose(image: str) -> None:
     files = run(image, "sh", "-c", "ls -A /srv/unfog").split()
-    rooms = {"app", "dispatch", "service"} if image == API else {"models", "worker"}
+    rooms = {"app", "dispatch", "service"} if image == API else {"models", "worker", "service"}
     assert set(files) == {"LICENSE", "NOTICE", "pyproject.toml", "unfog", "jobs", *rooms}
 
 
