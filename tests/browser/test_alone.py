@@ -139,7 +139,8 @@ def test_who_has_a_key_is_let_in_and_sends_it_in_a_header(redis: Redis, redis_ur
         visitor.make(steps=5, seed=1)
         expect(visitor.says).to_contain_text("Waiting, place 1 in the queue")
         job = str(newest(api.url, Authorization=f"Bearer {token}")["id"])
-        cards.succeed(redis, job, [cards.png((9, 99, 199))])
+        with visitor.page.expect_request("**/0.png"):
+            cards.succeed(redis, job, [cards.png((9, 99, 199))])
         visitor.finished()
         calls = [call for call in sent if "/v1/" in call["url"]]
         assert {call["url"].rpartition("/")[2] for call in calls} >= {"models", "jobs", "events", "0.png"}
