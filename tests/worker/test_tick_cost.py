@@ -96,5 +96,5 @@ def test_ticks_leave_no_tensor_and_no_memory_behind() -> None:
         tracemalloc.stop()
     tensors, memory = zip(*counts, strict=True)
     assert len(set(tensors)) == 1
-    # What is made once, a cache or a bigger dictionary, is in one of the pauses; what every tick leaves is in them all.
+    # What is made once, a cache or a bigger dictionary, is in one pause; what every tick leaves is in all of them.
     assert min(after - before for before, after in itertools.pairwise(memory)) < 1024, "bytes, of a hundred ticks"
