@@ -1,5 +1,9 @@
-"""What is written when a job ends, whoever ends it: RQ's registries and result, our meta, and the word of it."""
+"""What is written when a job ends, whoever ends it: RQ's registries and result, our meta, and the word of it.
 
+All of it is one command, a script: RQ's own methods send some fifteen. Tests compare what both leave behind.
+"""
+
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,12 +11,12 @@ from rq.executions import Execution
 from rq.job import JobStatus
 from rq.registry import BaseRegistry, CanceledJobRegistry, FailedJobRegistry, FinishedJobRegistry
 from rq.results import Result
-from rq.utils import now, utcformat
+from rq.utils import utcformat
 
 from jobs import keys, ledger, outbox
-from jobs.events import publish_moved
+from jobs.events import MOVED
 from jobs.queue import ServiceJob
-from jobs.record import Failure, JobMeta, Status, write_meta
+from jobs.record import Failure, JobMeta, Status
 from jobs.spec import JobSpec
 
 _RESULT_TYPES = {
@@ -21,6 +25,9 @@ _RESULT_TYPES = {
     JobStatus.STOPPED: Result.Type.STOPPED,
 }
 """A job that was canceled while it waited has no result, as in RQ."""
+
+_RESULTS_KEPT = 10
+"""Of one job; as many as RQ keeps."""
 
 _REGISTRIES: dict[JobStatus, type[BaseRegistry]] = {
     JobStatus.FINISHED: FinishedJobRegistry,
@@ -35,6 +42,27 @@ _STATUSES = {
     JobStatus.CANCELED: Status.CANCELED,
 }
 
+# The dependents of a job, which RQ lets expire too, are nothing that this service knows.
+FINISH = f"""
+{ledger.FUNCTIONS}{MOVED}
+local function finish(one)
+  redis.call('HSET', one.key, 'status', one.status, 'meta', one.meta, 'ended_at', one.ended_at)
+  redis.call('HDEL', one.key, '{keys.CANCEL_FIELD}')
+  if one.result then
+    redis.call('XADD', one.results, 'MAXLEN', '~', {_RESULTS_KEPT}, '*', unpack(one.result))
+    redis.call('EXPIRE', one.results, one.ttl_s)
+  end
+  redis.call('ZADD', one.registry, one.expires_at, one.id)
+  redis.call('EXPIRE', one.key, one.ttl_s)
+  strike(one.book, one.id)
+  if one.webhook then redis.call('XADD', '{keys.OUTBOX}', '*', '{outbox.FIELD}', one.webhook) end
+  moved(one.id)
+end
+"""
+"""`finish` for scripts, for what `told` makes of an end."""
+
+_END = FINISH + "finish(cjson.decode(ARGV[1]))"
+
 
 @dataclass(frozen=True)
 class Ending:
@@ -45,42 +73,54 @@ class Ending:
     spec: JobSpec
 
 
-def end(
-    pipe: Any, job: ServiceJob, ending: Ending, worker_name: str = "", execution: Execution | None = None
-) -> None:
+def end(pipe: Any, job: ServiceJob, ending: Ending) -> None:
     """Write the end of a job in a transaction that holds the fence; a pipeline of either client will do."""
-    job.ended_at = now()
+    pipe.eval(_END, 0, json.dumps(told(job, ending)))
+
+
+def told(
+    job: ServiceJob, ending: Ending, worker_name: str = "", execution: Execution | None = None
+) -> dict[str, Any]:
+    """The end of a job as `finish` wants it; the job knows it from now on."""
+    job.ends(ending.status)
+    job.meta = ending.meta.model_dump(mode="json")
+    assert job.ended_at is not None
     ttl_s = ending.spec.ttl_s
-    job.set_status(ending.status, pipeline=pipe)
-    write_meta(pipe, job, ending.meta)
-    # RQ saves the whole job here; nothing else of it has changed since it was read or claimed.
-    pipe.hset(job.key, "ended_at", utcformat(job.ended_at))
-    pipe.hdel(job.key, keys.CANCEL_FIELD)
+    said: dict[str, Any] = {
+        "id": job.id,
+        "key": job.key,
+        "book": ledger.book_of(job.origin),
+        "status": ending.status.value,
+        "meta": json.dumps(job.meta),
+        "ended_at": utcformat(job.ended_at),
+        "ttl_s": ttl_s,
+        "registry": _registry_key(job, ending.status),
+        "expires_at": int(job.ended_at.timestamp()) + ttl_s,
+    }
     if ending.status in _RESULT_TYPES:
-        _write_result(pipe, job, ending, worker_name, execution)
-    pipe.zadd(_registry_key(job, ending.status), {job.id: int(job.ended_at.timestamp()) + ttl_s})
-    job.cleanup(ttl_s, pipeline=pipe, remove_from_queue=False)
-    ledger.gone(pipe, job.origin, job.id)
-    outbox.put(pipe, job, ending.spec, _STATUSES[ending.status])
-    publish_moved(pipe, job.id)
+        said["results"] = Result.get_key(job.id)
+        said["result"] = _result(job, ending, worker_name, execution)
+    if ending.spec.webhook_url is not None:
+        said["webhook"] = outbox.written(job, ending.spec, _STATUSES[ending.status])
+    return said
 
 
-def _write_result(
-    pipe: Any, job: ServiceJob, ending: Ending, worker_name: str, execution: Execution | None
-) -> None:
+def _result(job: ServiceJob, ending: Ending, worker_name: str, execution: Execution | None) -> list[str]:
+    """RQ's result of an end: names and values in turn, as text, since a script's numbers lose digits."""
     meta = ending.meta
-    Result.create(
-        job,
+    result = Result(
+        job.id,
         _RESULT_TYPES[ending.status],
-        ending.spec.ttl_s,
+        job.connection,
         return_value=[picture.key for picture in meta.pictures] or None,
         exc_string=meta.failure.detail if meta.failure else None,
         worker_name=worker_name,
-        pipeline=pipe,
+        serializer=job.serializer,
         execution_id=execution.id if execution else None,
         execution_started_at=execution.created_at if execution else None,
         execution_ended_at=job.ended_at,
     )
+    return [str(part) for field in result.serialize().items() for part in field]
 
 
 def _registry_key(job: ServiceJob, status: JobStatus) -> str:

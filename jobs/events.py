@@ -17,6 +17,12 @@ BLOCK_MS = 400
 """Below the socket timeout of the API's client."""
 
 
+MOVED = f"""
+local function moved(id) redis.call('XADD', '{keys.EVENTS}', 'MAXLEN', '~', {STREAM_LENGTH}, '*', 'job', id) end
+"""
+"""`publish_moved` for scripts."""
+
+
 def publish_moved(pipeline: Any, job_id: str) -> None:
     """Add to a pipeline the word that a job has begun to run, waits again or has ended."""
     pipeline.xadd(keys.EVENTS, {"job": job_id}, maxlen=STREAM_LENGTH, approximate=True)

@@ -23,7 +23,7 @@ RUNNING = "running"
 
 # An entry is [lane or 'running', evaluations, evaluations done, caller]. The names of the orders cannot all be
 # given as keys, since the entry says which lane a job leaves; Redis minds that in a cluster only, as RQ does.
-LUA = """
+FUNCTIONS = """
 local function count(book, entry, sign)
   local lane, evaluations, done, caller = entry[1], sign * entry[2], sign * entry[3], entry[4]
   local state = lane == 'running' and 'running' or 'queued'
@@ -65,10 +65,16 @@ local function enter(book, id, lane, evaluations, caller, at_front)
   if lane ~= 'running' then line_up(book, id, lane, evaluations, at_front) end
   redis.call('HSET', book.ledger, id, cjson.encode(entry))
 end
+"""
+"""`enter` and `strike` for scripts that move entries; the book is what `book_of` says, or `LUA` has it."""
 
+LUA = (
+    FUNCTIONS
+    + """
 local book = {work = KEYS[1], callers = KEYS[2], model = KEYS[3], ledger = KEYS[4], order = KEYS[5]}
 """
-"""Functions and the first five keys for a script that moves entries."""
+)
+"""The same with the book of one model, as the first five keys."""
 
 _ENTER = LUA + "enter(book, ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5] == '1')"
 _STRIKE = LUA + "strike(book, ARGV[1])"
@@ -99,9 +105,9 @@ def book_keys(model: str) -> list[str]:
     ]
 
 
-def runs(pipe: Any, queue_name: str, job_id: str, evaluations: int, caller: str) -> None:
-    """Write, in the transaction that claims a job, that it runs."""
-    _enter(pipe, split(queue_name)[0], job_id, RUNNING, evaluations, caller)
+def book_of(queue_name: str) -> dict[str, str]:
+    """The keys of a model's book by the names that `FUNCTIONS` has for them, for one of its queues."""
+    return dict(zip(("work", "callers", "model", "ledger", "order"), book_keys(split(queue_name)[0]), strict=True))
 
 
 def waits_in_front(pipe: Any, queue_name: str, job_id: str, evaluations: int, caller: str) -> None:

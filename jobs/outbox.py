@@ -110,15 +110,13 @@ class Dead:
     died_at: float
 
 
-def put(pipe: Any, job: ServiceJob, spec: JobSpec, status: Status) -> None:
-    """Add a job's webhook, if it wants one, to the transaction that ends the job and that has written its meta.
+def written(job: ServiceJob, spec: JobSpec, status: Status) -> str:
+    """The webhook of a job that has ended so: what the script that ends it puts under `FIELD` into the stream.
 
-    Never trimmed by length: what is in the stream has not been delivered.
+    The stream is never trimmed by length: what is in it has not been delivered.
     """
-    if spec.webhook_url is None:
-        return
-    record = replace(record_of(job), status=status, finished_at=job.ended_at or now())
-    pipe.xadd(keys.OUTBOX, {FIELD: webhook_of(record).model_dump_json()})
+    record = replace(record_of(job), spec=spec, status=status, finished_at=job.ended_at or now())
+    return webhook_of(record).model_dump_json()
 
 
 class Outbox:

@@ -18,7 +18,7 @@ from dispatch.pace import Limits, Pace
 from dispatch.sender import Sender
 from jobs import keys
 from jobs.connection import connect_async
-from jobs.outbox import Outbox, put
+from jobs.outbox import FIELD, Outbox, written
 from jobs.queue import ServiceJob
 from jobs.record import Failure, JobMeta, Picture, Status
 from jobs.settings import Settings
@@ -98,7 +98,7 @@ def put_away(
     jobs = [ended_job(redis, first + k, spec_to(url, caller, **fields)) for k, url in enumerate(urls)]
     with redis.pipeline(transaction=True) as pipe:
         for job, url in zip(jobs, urls, strict=True):
-            put(pipe, job, spec_to(url, caller, **fields), Status.SUCCEEDED)
+            pipe.xadd(keys.OUTBOX, {FIELD: written(job, spec_to(url, caller, **fields), Status.SUCCEEDED)})
         pipe.execute()
     return [job.id for job in jobs]
 

@@ -8,15 +8,19 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from rq.job import JobStatus
 
 from app.links import Links
 from app.schemas import view_of
 from dispatch.sender import body_of
 from jobs import keys
 from jobs.connection import connect_async
-from jobs.outbox import DEAD_KEPT_S, GROUP, Entry, Outbox, put
-from jobs.record import Status, record_of
+from jobs.ending import Ending, end
+from jobs.lanes import lane_of
+from jobs.outbox import DEAD_KEPT_S, GROUP, Entry, Outbox
+from jobs.record import JobMeta, Status, record_of
 from jobs.settings import Settings
+from jobs.spec import JobSpec
 from jobs.store import JobStore
 from jobs.webhook import Webhook, secret_of, webhook_of
 from tests.dispatch.dispatching import Left, ended_job, left, put_away, spec_to
@@ -41,25 +45,27 @@ def with_outboxes(settings: Settings, act: Callable[[Outbox, Outbox], Awaitable[
     return asyncio.run(run())
 
 
+def ended(redis: Redis, spec: JobSpec) -> Any:
+    """A transaction that will end a job."""
+    job, pipe = ended_job(redis, 1, spec), redis.pipeline()
+    job.origin = lane_of(spec, 10).name
+    end(pipe, job, Ending(JobStatus.FINISHED, JobMeta.model_validate(job.meta), spec))
+    return pipe
+
+
 def tried(entry: Entry) -> Webhook:
     return entry.webhook.model_copy(update={"tries": entry.webhook.tries + 1, "reason": "status 500"})
 
 
 def test_a_job_without_a_url_puts_nothing_in(redis: Redis) -> None:
-    spec = spec_to(None)
-    with redis.pipeline() as pipe:
-        put(pipe, ended_job(redis, 1, spec), spec, Status.SUCCEEDED)
-        pipe.execute()
+    ended(redis, spec_to(None)).execute()
     assert not redis.exists(keys.OUTBOX)
 
 
 def test_it_is_written_with_the_end_of_the_job_or_not_at_all(redis: Redis) -> None:
-    spec = spec_to(URL)
-    with redis.pipeline() as pipe:
-        pipe.set("the end", "of the job")
-        put(pipe, ended_job(redis, 1, spec), spec, Status.SUCCEEDED)
-        assert not redis.exists(keys.OUTBOX)
-        pipe.execute()
+    pipe = ended(redis, spec_to(URL))
+    assert not redis.exists(keys.OUTBOX)
+    pipe.execute()
     assert redis.xlen(keys.OUTBOX) == 1
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from typing import Any, TypeVar
 
 from pydantic import SecretStr
@@ -31,22 +30,6 @@ TTL_S = 10
 CATALOGUE = Catalogue({FRUIT.id: FRUIT}, FRUIT.id, {FRUIT.id: 1})
 
 Answer = TypeVar("Answer")
-
-
-class Clerk:
-    """What a worker counts of the jobs it ends, here for nobody."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def increment_successful_job_count(self, pipeline: Any = None) -> None:
-        """Nothing."""
-
-    def increment_failed_job_count(self, pipeline: Any = None) -> None:
-        """Nothing."""
-
-    def increment_total_working_time(self, job_execution_time: timedelta, pipeline: Any) -> None:
-        """Nothing."""
 
 
 class Desk:
@@ -124,12 +107,12 @@ class Desk:
         if live.spec.animation:
             live.animation = picture
         Storing(RedisWriter(self.redis)).stored([live])
-        return not commit(self.redis, Clerk(worker), [live])
+        return not commit(self.redis, worker, [live])
 
     def stop(self, worker: str, live: LiveJob) -> bool:
         """Commit that a job was stopped."""
         live.stopped = True
-        return not commit(self.redis, Clerk(worker), [live])
+        return not commit(self.redis, worker, [live])
 
     def give_back(self, worker: str, live: list[LiveJob], *, crashed: bool) -> list[LiveJob]:
         """Queue jobs again; those that were no longer the worker's."""

@@ -101,8 +101,8 @@ def test_the_progress_of_a_job_that_is_no_longer_the_workers_counts_nothing(desk
 def test_a_move_that_is_written_twice_counts_once(desk: Desk) -> None:
     job = desk.submit(steps=10)
     for _ in range(3):
-        ledger.runs(desk.redis, job.queue, job.id, 10, "anonymous")
-    assert desk.counters() == {"queued": 0, "running": 10}
+        ledger.waits_in_front(desk.redis, job.queue, job.id, 10, "anonymous")
+    assert desk.counters() == {"queued": 10}
     for _ in range(3):
         ledger.gone(desk.redis, job.queue, job.id)
     assert desk.counters() == {"queued": 0, "running": 0}

@@ -245,7 +245,7 @@ class BatchWorker(SimpleWorker):
     def _commit(self) -> None:
         ended = self._storing.stored(self._batch.ended)
         if ended:
-            not_ours = commit(self.connection, self, ended)
+            not_ours = commit(self.connection, self.name, ended)
             self._batch.report_ends(one for one in ended if one not in not_ours)
             self._forget(ended, not_ours)
 

@@ -1,24 +1,90 @@
-"""Taking jobs from the queues: popped, read, and claimed only if nobody else has them."""
+"""Taking jobs from the queues: popped, read, and claimed only if nobody else has them.
 
+Each of the three is one script for all jobs together; RQ's own methods send a dozen commands for every job. Tests
+compare what both leave behind.
+"""
+
+import json
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
-from redis import Redis, WatchError
+from redis import Redis
 from redis.client import Pipeline
-from rq.executions import Execution
+from rq.executions import WORKER_EXECUTIONS_KEY_TEMPLATE, Execution, ExecutionRegistry
 from rq.job import JobStatus
-from rq.registry import FailedJobRegistry
-from rq.utils import as_text
+from rq.registry import FailedJobRegistry, StartedJobRegistry
+from rq.utils import as_text, current_timestamp, utcformat
 
 from jobs import ledger
-from jobs.events import publish_moved
+from jobs.events import MOVED
 from jobs.queue import ServiceJob, ServiceQueue
-from jobs.record import FromNewerRelease, JobMeta, restore, whole_spec_of, write_meta
+from jobs.record import FromNewerRelease, JobMeta, restore, whole_spec_of
 from jobs.spec import JobSpec
 
 MALFORMED_KEPT_S = 86_400
+OUTLIVES_S = 60
+"""How much longer than its execution RQ keeps the lists of executions."""
+
+_POP = """
+local popped = {}
+for n = 1, #KEYS, 2 do popped[#popped + 1] = redis.call('LMOVE', KEYS[n], KEYS[n + 1], 'LEFT', 'RIGHT') end
+return popped
+"""
+
+_READ = """
+local hashes = {}
+for n = 1, #KEYS do
+  local found = redis.pcall('HGETALL', KEYS[n])
+  hashes[n] = found.err and {} or found
+end
+return hashes
+"""
+
+# What is written first is refused by a full Redis, and with it all of the claim. A claim whose answer was lost
+# comes again, and finds its own execution.
+_CLAIM = f"""
+{ledger.FUNCTIONS}{MOVED}
+local worker, of_worker, ttl_s, lists_ttl_s, ends_at = unpack(ARGV, 2)
+
+local function begin(one)
+  redis.call('HSET', one.execution_key, 'id', one.execution, 'job_id', one.id, 'created_at', one.created_at,
+    'last_heartbeat', one.created_at, 'worker_name', worker)
+  redis.call('EXPIRE', one.execution_key, ttl_s)
+  redis.call('DEL', one.executions)  -- a killed worker leaves ids here that make RQ's cancel and delete raise
+  redis.call('ZADD', one.executions, ends_at + lists_ttl_s - ttl_s, one.execution)
+  redis.call('EXPIRE', one.executions, lists_ttl_s)
+  redis.call('ZADD', one.started, ends_at, one.composite)
+  redis.call('SADD', of_worker, one.composite)
+  redis.call('EXPIRE', of_worker, lists_ttl_s)
+  redis.call('HSET', one.key, 'status', 'started', 'started_at', one.started_at, 'last_heartbeat', one.started_at,
+    'worker_name', worker, 'meta', one.meta)
+  redis.call('PERSIST', one.key)
+  enter(one.book, one.id, 'running', one.evaluations, one.caller)
+  moved(one.id)
+end
+
+local fates = {{}}
+for n, one in ipairs(cjson.decode(ARGV[1])) do
+  local found = redis.pcall('HMGET', one.key, 'status', 'meta')
+  if found[1] == 'queued' and found[2] ~= one.read then
+    fates[n] = 'read again'
+  elseif found[1] == 'queued' then
+    begin(one)
+    fates[n] = 'claimed'
+  else
+    fates[n] = redis.call('ZSCORE', one.started, one.composite) and 'claimed' or 'dropped'
+  end
+  if fates[n] ~= 'read again' then redis.call('LREM', one.popped, 1, one.id) end
+end
+return fates
+"""
+
+Popped = tuple[ServiceQueue, str]
+"""A queue, and the id of the job that was taken out of it."""
 
 log = structlog.get_logger()
 
@@ -34,81 +100,119 @@ class Claimed:
     meta: JobMeta
 
 
-def pop(redis: Redis, queues: Sequence[ServiceQueue]) -> list[tuple[ServiceQueue, str]]:
+@dataclass(frozen=True)
+class _Ready:
+    """What a claim would make of a job, and the meta that it rests on."""
+
+    claimed: Claimed
+    read: bytes
+
+
+def pop(redis: Redis, queues: Sequence[ServiceQueue]) -> list[Popped]:
     """Move one job id from each queue to its intermediate list, where no crash can lose it: one round trip."""
-    with redis.pipeline(transaction=False) as pipe:
-        for queue in queues:
-            pipe.lmove(queue.key, queue.intermediate_queue_key, "LEFT", "RIGHT")
-        answers = pipe.execute()
+    names = [name for queue in queues for name in (queue.key, queue.intermediate_queue_key)]
+    answers: Any = redis.eval(_POP, len(names), *names)
     return [(queue, as_text(job_id)) for queue, job_id in zip(queues, answers, strict=True) if job_id is not None]
 
 
-def claim(redis: Redis, popped: Sequence[tuple[ServiceQueue, str]], worker_name: str, ttl_s: int) -> list[Claimed]:
-    """Claim popped jobs in one transaction: only those that are queued at that moment.
+def claim(redis: Redis, popped: Sequence[Popped], worker_name: str, ttl_s: int) -> list[Claimed]:
+    """Claim popped jobs in one step: only those that are queued at that moment.
 
     A job that was cancelled, deleted or claimed meanwhile is dropped; a malformed one, or one that names
     another function than ours, is marked failed; one from a newer release goes back. All leave the intermediate
     list.
     """
-    queue_of = {job_id: queue for queue, job_id in popped}
-    while True:
-        with redis.pipeline() as pipe:
-            try:
-                pipe.watch(*(ServiceJob.key_for(job_id) for job_id in queue_of))
-                with redis.pipeline(transaction=False) as read:
-                    for job_id in queue_of:
-                        read.hgetall(ServiceJob.key_for(job_id))
-                    hashes = read.execute(raise_on_error=False)
-                pipe.multi()
-                for queue, job_id in popped:
-                    pipe.lrem(queue.intermediate_queue_key, 1, job_id)
-                claimed = [
-                    taken
-                    for (job_id, queue), raw in zip(queue_of.items(), hashes, strict=True)
-                    if (taken := _take(pipe, redis, queue, job_id, raw, worker_name, ttl_s)) is not None
-                ]
-                pipe.execute()
-            except WatchError:
-                continue
-            return claimed
+    claimed: list[Claimed] = []
+    left = list(popped)
+    while left:
+        ready = _look(redis, left, worker_name)
+        fates = list(zip(ready, _claim(redis, ready, worker_name, ttl_s), strict=True))
+        claimed += [one.claimed for one, fate in fates if fate == b"claimed"]
+        left = [(one.claimed.queue, one.claimed.job.id) for one, fate in fates if fate == b"read again"]
+    return claimed
 
 
-def _take(
-    pipe: Pipeline,
-    redis: Redis,
-    queue: ServiceQueue,
-    job_id: str,
-    raw: dict[bytes, bytes] | Exception,
-    worker_name: str,
-    ttl_s: int,
-) -> Claimed | None:
-    if not raw or isinstance(raw, Exception):
-        # Erased meanwhile, or somebody's key of another type: nothing that could be marked.
+def _look(redis: Redis, popped: Sequence[Popped], worker_name: str) -> list[_Ready]:
+    """Read popped jobs; what is nothing to claim is put aside."""
+    hashes = _read(redis, popped)
+    with redis.pipeline() as pipe:
+        found = [_found(pipe, redis, one, raw, worker_name) for one, raw in zip(popped, hashes, strict=True)]
+        pipe.execute()
+    return [one for one in found if one is not None]
+
+
+def _read(redis: Redis, popped: Sequence[Popped]) -> list[dict[bytes, bytes]]:
+    """The hashes of jobs; empty for a job that was erased meanwhile, and for somebody's key of another type."""
+    names = [ServiceJob.key_for(job_id) for _, job_id in popped]
+    answers: Any = redis.eval(_READ, len(names), *names)
+    return [dict(zip(fields[::2], fields[1::2], strict=True)) for fields in answers]
+
+
+def _found(
+    pipe: Pipeline, redis: Redis, popped: Popped, raw: dict[bytes, bytes], worker_name: str
+) -> _Ready | None:
+    """A job as it is to be claimed; None for what is nothing to claim, and in the pipeline what becomes of it."""
+    queue, job_id = popped
+    if raw:
+        try:
+            job = restore(job_id, raw, redis)
+            spec, meta = whole_spec_of(job), JobMeta.model_validate(job.meta)
+            if job.get_status(refresh=False) == JobStatus.QUEUED:
+                return _Ready(_begun(redis, queue, job, spec, meta, worker_name), raw[b"meta"])
+        except FromNewerRelease as error:
+            # At the back, so that what is behind it comes first; its place in the books is that of before.
+            pipe.rpush(queue.key, job_id)
+            log.warning("left for a newer worker", job=job_id, unknown=str(error))
+        except Exception:  # noqa: BLE001  # whatever a forged hash provokes must not stop the worker
+            _mark_malformed(pipe, queue, job_id)
+    else:
         ledger.gone(pipe, queue.name, job_id)
-        return None
-    try:
-        job = restore(job_id, raw, redis)
-        spec, meta = whole_spec_of(job), JobMeta.model_validate(job.meta)
-    except FromNewerRelease as error:
-        # At the back, so that what is behind it comes first; its place in the books is that of before.
-        pipe.rpush(queue.key, job_id)
-        log.warning("left for a newer worker", job=job_id, unknown=str(error))
-        return None
-    except Exception:  # noqa: BLE001  # whatever a forged hash provokes must not stop the worker
-        _mark_malformed(pipe, queue, job_id)
-        return None
-    if job.get_status(refresh=False) != JobStatus.QUEUED:
-        return None
-    # A killed worker leaves ids here that make RQ's cancel and delete raise.
-    pipe.delete(job.execution_registry.key)
-    execution = Execution.create(job, ttl_s, pipeline=pipe, worker_name=worker_name)
-    job.prepare_for_execution(worker_name, pipeline=pipe)
+    pipe.lrem(queue.intermediate_queue_key, 1, job_id)
+    return None
+
+
+def _begun(
+    redis: Redis, queue: ServiceQueue, job: ServiceJob, spec: JobSpec, meta: JobMeta, worker_name: str
+) -> Claimed:
+    execution = Execution(uuid.uuid4().hex, job.id, redis, worker_name)
     meta = meta.model_copy(update={"attempt": meta.attempt + 1, "completed": 0})
-    write_meta(pipe, job, meta)
-    pipe.persist(job.key)
-    ledger.runs(pipe, queue.name, job_id, meta.total, spec.caller)
-    publish_moved(pipe, job_id)
+    job.begins(worker_name)
+    job.meta = meta.model_dump(mode="json")
     return Claimed(job, queue, execution, spec, meta)
+
+
+def _claim(redis: Redis, ready: Sequence[_Ready], worker_name: str, ttl_s: int) -> list[bytes]:
+    """Write of each that it runs, if it is as it was read; says of each: claimed, dropped, or read again."""
+    if not ready:
+        return []
+    said = json.dumps([_told(one.claimed, one.read) for one in ready])
+    of_worker = WORKER_EXECUTIONS_KEY_TEMPLATE.format(worker_name)
+    times = ttl_s, ttl_s + OUTLIVES_S, current_timestamp() + ttl_s
+    fates: Any = redis.eval(_CLAIM, 0, said, worker_name, of_worker, *times)
+    return list(fates)
+
+
+def _told(one: Claimed, read: bytes) -> dict[str, Any]:
+    """A job to be claimed as the script wants it. Times are text, since a script's numbers lose digits."""
+    job, execution = one.job, one.execution
+    assert job.started_at is not None
+    return {
+        "id": job.id,
+        "key": job.key,
+        "read": read.decode(),
+        "popped": one.queue.intermediate_queue_key,
+        "started": StartedJobRegistry.key_template.format(job.origin),
+        "started_at": utcformat(job.started_at),
+        "meta": json.dumps(job.meta),
+        "execution": execution.id,
+        "execution_key": execution.key,
+        "composite": execution.composite_key,
+        "created_at": str(execution.created_at.timestamp()),
+        "executions": ExecutionRegistry.key_template.format(job.id),
+        "book": ledger.book_of(one.queue.name),
+        "evaluations": one.meta.total,
+        "caller": one.spec.caller,
+    }
 
 
 def _mark_malformed(pipe: Pipeline, queue: ServiceQueue, job_id: str) -> None:

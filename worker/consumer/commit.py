@@ -1,39 +1,86 @@
 """Ending executions: one fenced transaction for everything that says how it ended. Files are stored before."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Protocol
+from typing import Any
 
 from redis import Redis, WatchError
 from redis.client import Pipeline
+from rq.executions import WORKER_EXECUTIONS_KEY_TEMPLATE, ExecutionRegistry
 from rq.job import JobStatus
 from rq.registry import StartedJobRegistry
 from rq.utils import now
 
 from jobs import keys
-from jobs.ending import Ending, end, end_canceled
+from jobs.ending import FINISH, Ending, end_canceled, told
 from jobs.recovery import requeue_after_crash, requeue_unharmed
 from worker.consumer.execution import LiveJob
 
+# An execution that is not under way any more is only dropped.
+_COMMIT = f"""
+{FINISH}
+local worker, of_worker = ARGV[2], ARGV[3]
+local ours = {{}}
+for n, one in ipairs(cjson.decode(ARGV[1])) do
+  local found = redis.pcall('HMGET', one.ending.key, 'status', 'worker_name')
+  local held = redis.call('ZREM', one.started, one.composite) == 1
+  redis.call('ZREM', one.executions, one.execution)
+  redis.call('SREM', of_worker, one.composite)
+  redis.call('DEL', one.execution_key)
+  ours[n] = held and found[1] == 'started' and found[2] == worker and 1 or 0
+  if ours[n] == 1 then
+    redis.call('HINCRBYFLOAT', one.worker_key, 'total_working_time', one.working_s)
+    if one.counted then redis.call('HINCRBY', one.worker_key, one.counted, 1) end
+    finish(one.ending)
+  end
+end
+return ours
+"""
 
-class Books(Protocol):
-    """What RQ's worker does for its own statistics."""
+WORKER_KEY = "rq:worker:{0}"
+"""Where RQ keeps what it knows of a worker."""
 
-    name: str
-
-    def increment_successful_job_count(self, pipeline: Pipeline | None = None) -> None: ...
-    def increment_failed_job_count(self, pipeline: Pipeline | None = None) -> None: ...
-    def increment_total_working_time(self, job_execution_time: timedelta, pipeline: Pipeline) -> None: ...
+_COUNTED = {JobStatus.FINISHED: "successful_job_count", JobStatus.FAILED: "failed_job_count"}
+"""What RQ's worker counts of itself."""
 
 
-def commit(redis: Redis, books: Books, live: Sequence[LiveJob]) -> list[LiveJob]:
-    """Write the end of all `live` jobs in one transaction; returns those that were no longer ours.
+def commit(redis: Redis, worker_name: str, live: Sequence[LiveJob]) -> list[LiveJob]:
+    """Write the end of all `live` jobs in one step; returns those that were no longer ours.
 
     A job is ours while it is started, names this worker, and holds this execution in RQ's registry. One that
     was cancelled, or taken back while this worker was frozen, only loses its execution record here.
     """
-    return _fenced(redis, books.name, live, lambda pipe, one, _: _end(pipe, books, one))
+    said = json.dumps([_told(one, worker_name) for one in live])
+    ours: Any = redis.eval(_COMMIT, 0, said, worker_name, WORKER_EXECUTIONS_KEY_TEMPLATE.format(worker_name))
+    return [one for one, is_ours in zip(live, ours, strict=True) if not is_ours]
+
+
+def _told(one: LiveJob, worker_name: str) -> dict[str, Any]:
+    """The end of a job as the script wants it."""
+    job, execution, ending = one.job, one.execution, _ending_of(one)
+    assert job.started_at is not None
+    said = {
+        "started": StartedJobRegistry.key_template.format(job.origin),
+        "executions": ExecutionRegistry.key_template.format(job.id),
+        "execution": execution.id,
+        "execution_key": execution.key,
+        "composite": one.key,
+        "worker_key": WORKER_KEY.format(worker_name),
+        "working_s": str((now() - job.started_at).total_seconds()),
+        "ending": told(job, ending, worker_name, execution),
+    }
+    if ending.status in _COUNTED:
+        said["counted"] = _COUNTED[ending.status]
+    return said
+
+
+def _ending_of(one: LiveJob) -> Ending:
+    if one.stopped:
+        return Ending(JobStatus.STOPPED, one.meta, one.spec)
+    if one.failure is not None:
+        return Ending(JobStatus.FAILED, one.meta.model_copy(update={"failure": one.failure}), one.spec)
+    return Ending(JobStatus.FINISHED, one.finished_meta(), one.spec)
 
 
 def give_back(redis: Redis, worker_name: str, live: Sequence[LiveJob], *, crashed: bool) -> list[LiveJob]:
@@ -92,19 +139,3 @@ def _holds(redis: Redis, worker_name: str, live: Sequence[LiveJob]) -> list[_Hol
         _Hold(ours=fields[:2] == ours and score is not None, unwanted=fields[2] is not None)
         for fields, score in zip(answers[::2], answers[1::2], strict=True)
     ]
-
-
-def _end(pipe: Pipeline, books: Books, one: LiveJob) -> None:
-    job = one.job
-    assert job.started_at is not None
-    books.increment_total_working_time(now() - job.started_at, pipe)
-    if one.stopped:
-        ending = Ending(JobStatus.STOPPED, one.meta, one.spec)
-    elif one.failure is not None:
-        books.increment_failed_job_count(pipeline=pipe)
-        meta = one.meta.model_copy(update={"failure": one.failure})
-        ending = Ending(JobStatus.FAILED, meta, one.spec)
-    else:
-        books.increment_successful_job_count(pipeline=pipe)
-        ending = Ending(JobStatus.FINISHED, one.finished_meta(), one.spec)
-    end(pipe, job, ending, books.name, one.execution)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from redis import Redis
 
@@ -18,6 +19,12 @@ MOST_AT_ONCE = 64
 
 REST_S = 1.0
 """A job from a newer release is popped, and put back, so often at most by each worker and lane."""
+
+_LENGTHS = """
+local lengths = {}
+for n = 1, #KEYS do lengths[n] = redis.call('LLEN', KEYS[n]) end
+return lengths
+"""
 
 Popped = list[tuple[ServiceQueue, str]]
 
@@ -86,10 +93,9 @@ class Intake:
             for lane, queue in self._lanes.items()
             if (with_long or lane.length is Length.SHORT) and self._rest_until.get(queue.name, 0.0) <= moment
         ]
-        with self._redis.pipeline(transaction=False) as pipe:
-            for lane in lanes:
-                pipe.llen(self._lanes[lane].key)
-            return {lane: int(length) for lane, length in zip(lanes, pipe.execute(), strict=True) if length}
+        names = [self._lanes[lane].key for lane in lanes]
+        lengths: Any = self._redis.eval(_LENGTHS, len(names), *names)
+        return {lane: length for lane, length in zip(lanes, lengths, strict=True) if length}
 
     def rest(self, names: Iterable[str]) -> None:
         """Look into these queues no more for a moment: what came out of them is nothing for this worker."""
