@@ -39,11 +39,11 @@ async def cancel(redis: Redis, unused: SyncRedis, record: JobRecord) -> JobRecor
                 if found.status is Status.RUNNING:
                     _ask_to_stop(pipe, job)
                 else:
-                    _end(pipe, job, found)
+                    found = _end(pipe, job, found)
                 await pipe.execute()
             except WatchError:
                 continue
-            return record_of(job)
+            return found
 
 
 def _ask_to_stop(pipe: Any, job: ServiceJob) -> None:
@@ -52,12 +52,12 @@ def _ask_to_stop(pipe: Any, job: ServiceJob) -> None:
     pipe.publish(PUBSUB_CHANNEL_TEMPLATE % job.worker_name, command)
 
 
-def _end(pipe: Any, job: ServiceJob, found: JobRecord) -> None:
+def _end(pipe: Any, job: ServiceJob, found: JobRecord) -> JobRecord:
     queue = ServiceQueue(job.origin, connection=job.connection)
     pipe.lrem(queue.key, 1, job.id)
     # A worker may have popped it; the claim that follows sees that it is no longer queued.
     pipe.lrem(queue.intermediate_queue_key, 1, job.id)
-    end(pipe, job, Ending(JobStatus.CANCELED, found.meta, found.spec))
+    return end(pipe, found, Ending(JobStatus.CANCELED, found.meta))
 
 
 # The status is looked at where the keys are deleted: RQ's tools may have queued the job again.

@@ -4,20 +4,22 @@ All of it is one command, a script: RQ's own methods send some fifteen. Tests co
 """
 
 import json
-from dataclasses import dataclass
+import zlib
+from base64 import b64encode
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rq.executions import Execution
 from rq.job import JobStatus
 from rq.registry import BaseRegistry, CanceledJobRegistry, FailedJobRegistry, FinishedJobRegistry
 from rq.results import Result
-from rq.utils import utcformat
+from rq.serializers import JSONSerializer
+from rq.utils import now, utcformat
 
 from jobs import keys, ledger, outbox
 from jobs.events import MOVED
-from jobs.queue import ServiceJob
-from jobs.record import Failure, JobMeta, Status
-from jobs.spec import JobSpec
+from jobs.record import Failure, JobMeta, JobRecord, Status
+from jobs.webhook import webhook_of
 
 _RESULT_TYPES = {
     JobStatus.FINISHED: Result.Type.SUCCESSFUL,
@@ -66,73 +68,73 @@ _END = FINISH + "finish(cjson.decode(ARGV[1]))"
 
 @dataclass(frozen=True)
 class Ending:
-    """How a job ends: its last status in RQ's words, its last meta, and its spec."""
+    """How a job ends: its last status in RQ's words, and its last meta."""
 
     status: JobStatus
     meta: JobMeta
-    spec: JobSpec
 
 
-def end(pipe: Any, job: ServiceJob, ending: Ending) -> None:
-    """Write the end of a job in a transaction that holds the fence; a pipeline of either client will do."""
-    pipe.eval(_END, 0, json.dumps(told(job, ending)))
+def end(pipe: Any, record: JobRecord, ending: Ending) -> JobRecord:
+    """Write the end of a job in a transaction that holds the fence; a pipeline of either client will do.
+
+    Returns the job as it is then.
+    """
+    ended = after(record, ending)
+    pipe.eval(_END, 0, json.dumps(told(ended, ending.status)))
+    return ended
+
+
+def after(record: JobRecord, ending: Ending) -> JobRecord:
+    """The job when it has ended so, which is now."""
+    return replace(record, status=_STATUSES[ending.status], meta=ending.meta, finished_at=now())
 
 
 def told(
-    job: ServiceJob, ending: Ending, worker_name: str = "", execution: Execution | None = None
+    ended: JobRecord, status: JobStatus, worker_name: str = "", execution: Execution | None = None
 ) -> dict[str, Any]:
-    """The end of a job as `finish` wants it; the job knows it from now on."""
-    job.ends(ending.status)
-    job.meta = ending.meta.model_dump(mode="json")
-    assert job.ended_at is not None
-    ttl_s = ending.spec.ttl_s
+    """The end of a job as `finish` wants it."""
+    assert ended.finished_at is not None
+    ttl_s = ended.spec.ttl_s
     said: dict[str, Any] = {
-        "id": job.id,
-        "key": job.key,
-        "book": ledger.book_of(job.origin),
-        "status": ending.status.value,
-        "meta": json.dumps(job.meta),
-        "ended_at": utcformat(job.ended_at),
+        "id": ended.id,
+        "key": ended.key,
+        "book": ledger.book_of(ended.queue),
+        "status": status.value,
+        "meta": json.dumps(ended.meta.model_dump(mode="json")),
+        "ended_at": utcformat(ended.finished_at),
         "ttl_s": ttl_s,
-        "registry": _registry_key(job, ending.status),
-        "expires_at": int(job.ended_at.timestamp()) + ttl_s,
+        # By name: to make a registry, RQ checks its serializer, which takes longer than all else here.
+        "registry": _REGISTRIES.get(status, FailedJobRegistry).key_template.format(ended.queue),
+        "expires_at": int(ended.finished_at.timestamp()) + ttl_s,
     }
-    if ending.status in _RESULT_TYPES:
-        said["results"] = Result.get_key(job.id)
-        said["result"] = _result(job, ending, worker_name, execution)
-    if ending.spec.webhook_url is not None:
-        said["webhook"] = outbox.written(job, ending.spec, _STATUSES[ending.status])
+    if status in _RESULT_TYPES:
+        said["results"] = Result.get_key(ended.id)
+        said["result"] = _result(ended, _RESULT_TYPES[status], worker_name, execution)
+    if ended.spec.webhook_url is not None:
+        said["webhook"] = webhook_of(ended).model_dump_json()
     return said
 
 
-def _result(job: ServiceJob, ending: Ending, worker_name: str, execution: Execution | None) -> list[str]:
-    """RQ's result of an end: names and values in turn, as text, since a script's numbers lose digits."""
-    meta = ending.meta
-    result = Result(
-        job.id,
-        _RESULT_TYPES[ending.status],
-        job.connection,
-        return_value=[picture.key for picture in meta.pictures] or None,
-        exc_string=meta.failure.detail if meta.failure else None,
-        worker_name=worker_name,
-        serializer=job.serializer,
-        execution_id=execution.id if execution else None,
-        execution_started_at=execution.created_at if execution else None,
-        execution_ended_at=job.ended_at,
-    )
-    return [str(part) for field in result.serialize().items() for part in field]
+def _result(ended: JobRecord, kind: Result.Type, worker_name: str, execution: Execution | None) -> list[str]:
+    """What RQ keeps of an end: names and values in turn, as text, since a script's numbers lose digits."""
+    assert ended.finished_at is not None
+    said = ["type", str(kind.value), "worker_name", worker_name]
+    if ended.meta.failure:
+        said += ["exc_string", b64encode(zlib.compress(ended.meta.failure.detail.encode())).decode()]
+    if ended.meta.pictures:
+        names = [picture.key for picture in ended.meta.pictures]
+        said += ["return_value", b64encode(JSONSerializer.dumps(names)).decode()]
+    if execution:
+        said += ["execution_id", execution.id, "execution_started_at", str(execution.created_at.timestamp())]
+    said += ["execution_ended_at", str(ended.finished_at.timestamp())]
+    return said
 
 
-def _registry_key(job: ServiceJob, status: JobStatus) -> str:
-    # By name: to make a registry, RQ checks its serializer, which takes longer than all else here.
-    return _REGISTRIES.get(status, FailedJobRegistry).key_template.format(job.origin)
-
-
-def end_failed(pipe: Any, job: ServiceJob, spec: JobSpec, meta: JobMeta, failure: Failure) -> None:
+def end_failed(pipe: Any, record: JobRecord, meta: JobMeta, failure: Failure) -> None:
     """Write the end of a job that failed without a worker to say so."""
-    end(pipe, job, Ending(JobStatus.FAILED, meta.model_copy(update={"failure": failure}), spec))
+    end(pipe, record, Ending(JobStatus.FAILED, meta.model_copy(update={"failure": failure})))
 
 
-def end_canceled(pipe: Any, job: ServiceJob, spec: JobSpec, meta: JobMeta) -> None:
+def end_canceled(pipe: Any, record: JobRecord, meta: JobMeta) -> None:
     """Write the end of a job that ran and was canceled, and whose worker will not say so."""
-    end(pipe, job, Ending(JobStatus.STOPPED, meta, spec))
+    end(pipe, record, Ending(JobStatus.STOPPED, meta))

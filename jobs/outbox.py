@@ -7,20 +7,16 @@ the acknowledgement: of two dispatchers that hold the same entry only the first 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 from pydantic import ValidationError
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
-from rq.utils import now
 
 from jobs import keys
-from jobs.queue import ServiceJob
-from jobs.record import Status, record_of
-from jobs.spec import JobSpec
-from jobs.webhook import Webhook, webhook_of
+from jobs.webhook import Webhook
 
 log = structlog.get_logger()
 
@@ -108,15 +104,6 @@ class Dead:
 
     webhook: Webhook
     died_at: float
-
-
-def written(job: ServiceJob, spec: JobSpec, status: Status) -> str:
-    """The webhook of a job that has ended so: what the script that ends it puts under `FIELD` into the stream.
-
-    The stream is never trimmed by length: what is in it has not been delivered.
-    """
-    record = replace(record_of(job), spec=spec, status=status, finished_at=job.ended_at or now())
-    return webhook_of(record).model_dump_json()
 
 
 class Outbox:

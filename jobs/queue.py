@@ -2,7 +2,7 @@
 
 from rq import Queue
 from rq.intermediate_queue import IntermediateQueue
-from rq.job import Job, JobStatus
+from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.utils import now
 
@@ -37,17 +37,6 @@ class ServiceJob(Job):
     def stopped_callback(self) -> None:
         """Always None."""
         return None
-
-    def begins(self, worker_name: str) -> None:
-        """Note that a worker runs the job, as RQ's `prepare_for_execution` does, which also writes it."""
-        self.worker_name = worker_name
-        self.started_at = self.last_heartbeat = now()
-        self._status = JobStatus.STARTED
-
-    def ends(self, status: JobStatus) -> None:
-        """Note that the job has ended so."""
-        self.ended_at = now()
-        self._status = status
 
 
 class ServiceQueue(Queue):

@@ -116,6 +116,11 @@ class JobRecord:
     """The queue that the job waits in, or waited in last."""
 
     @property
+    def key(self) -> str:
+        """Where RQ keeps the job."""
+        return str(ServiceJob.key_for(self.id))
+
+    @property
     def expires_at(self) -> datetime | None:
         """When the job and its pictures are forgotten; None while it has not ended."""
         return self.finished_at + timedelta(seconds=self.spec.ttl_s) if self.finished_at else None
@@ -140,27 +145,13 @@ def spec_of(job: ServiceJob) -> JobSpec:
     Raises `ValueError` or `KeyError` for a job that this service did not submit; what else a forged hash can
     provoke is RQ's business.
     """
-    return _spec(job, "ignore")
-
-
-def whole_spec_of(job: ServiceJob) -> JobSpec:
-    """The spec that a job carries, all of it. Raises as `spec_of` does, and `FromNewerRelease`."""
-    try:
-        return _spec(job, "forbid")
-    except ValidationError as error:
-        if all(fault["type"] == "extra_forbidden" for fault in error.errors()):
-            raise FromNewerRelease(", ".join(str(fault["loc"][-1]) for fault in error.errors())) from None
-        raise
+    if job.func_name != GENERATE:
+        raise ValueError(f"{job.func_name!r} is not a function of this service")
+    return JobSpec.model_validate_json(job.kwargs["spec"], extra="ignore")
 
 
 class FromNewerRelease(Exception):
     """A job asks for something that this release does not know; the message names the fields."""
-
-
-def _spec(job: ServiceJob, extra: Literal["ignore", "forbid"]) -> JobSpec:
-    if job.func_name != GENERATE:
-        raise ValueError(f"{job.func_name!r} is not a function of this service")
-    return JobSpec.model_validate_json(job.kwargs["spec"], extra=extra)
 
 
 def restore(job_id: str, raw: dict[bytes, bytes], connection: Redis) -> ServiceJob:
@@ -196,32 +187,43 @@ def read_record(job_id: str, raw: Mapping[bytes, bytes | None]) -> JobRecord | N
     The same as `record_of(restore(…))` in a fifth of the time: a status is read far more often than anything else.
     """
     try:
-        return _read(job_id, raw) if raw.get(b"data") else None
+        return _read(job_id, raw, "ignore") if raw.get(b"data") else None
     except Exception:  # noqa: BLE001  # whatever a forged hash provokes
         return None
 
 
-def _read(job_id: str, raw: Mapping[bytes, bytes | None]) -> JobRecord:
+def whole_record(job_id: str, raw: Mapping[bytes, bytes]) -> JobRecord:
+    """The record of a raw hash that is to be run. Raises `FromNewerRelease`, and anything for a forged hash."""
+    try:
+        return _read(job_id, raw, "forbid")
+    except ValidationError as error:
+        if all(fault["type"] == "extra_forbidden" for fault in error.errors()):
+            raise FromNewerRelease(", ".join(str(fault["loc"][-1]) for fault in error.errors())) from None
+        raise
+
+
+def _read(job_id: str, raw: Mapping[bytes, bytes | None], extra: Literal["ignore", "forbid"]) -> JobRecord:
     data, rq_status, meta, created_at, started_at, ended_at, origin = (raw.get(field) or b"" for field in FIELDS)
     function, _, _, named = json.loads(zlib.decompress(data))
     if function != GENERATE:
         raise ValueError(f"{function!r} is not a function of this service")
     status = status_of(JobStatus(rq_status.decode() or JobStatus.CREATED))
-    created = _moment(created_at)
+    created = moment_of(created_at)
     assert created is not None
     return JobRecord(
         id=job_id,
         status=status,
-        spec=JobSpec.model_validate_json(named["spec"], extra="ignore"),
+        spec=JobSpec.model_validate_json(named["spec"], extra=extra),
         meta=JobMeta.model_validate_json(meta),
         created_at=created,
-        started_at=_moment(started_at),
-        finished_at=_moment(ended_at) if status.ended else None,
+        started_at=moment_of(started_at),
+        finished_at=moment_of(ended_at) if status.ended else None,
         queue=origin.decode(),
     )
 
 
-def _moment(text: bytes) -> datetime | None:
+def moment_of(text: bytes | None) -> datetime | None:
+    """A time as RQ writes it; None for none."""
     return datetime.fromisoformat(text.decode()) if text else None
 
 
@@ -231,9 +233,7 @@ def write_meta(pipeline: Any, job: ServiceJob, meta: JobMeta) -> None:
     pipeline.hset(job.key, "meta", JSONSerializer.dumps(job.meta))
 
 
-def write_running_meta(pipeline: Any, job: ServiceJob, meta: JobMeta) -> None:
-    """As `write_meta`, but only while this worker runs the job: one that was frozen must not undo an end."""
-    job.meta = meta.model_dump(mode="json")
-    assert job.worker_name is not None
-    written = JSONSerializer.dumps(job.meta)
-    ledger.progress(pipeline, job.origin, job.key, job.worker_name, written, meta.completed)
+def write_running_meta(pipeline: Any, record: JobRecord, worker_name: str, meta: JobMeta) -> None:
+    """Set a job's `meta`, but only while this worker runs the job: one that was frozen must not undo an end."""
+    written = json.dumps(meta.model_dump(mode="json"))
+    ledger.progress(pipeline, record.queue, record.key, worker_name, written, meta.completed)

@@ -22,7 +22,7 @@ from jobs.ending import end_canceled, end_failed
 from jobs.events import publish_moved
 from jobs.lanes import lane_of, suspects_name
 from jobs.queue import ServiceJob, ServiceQueue
-from jobs.record import Failure, JobMeta, restore, spec_of, write_meta
+from jobs.record import Failure, JobMeta, record_of, restore, spec_of, write_meta
 
 SUSPECT_AFTER = 2
 """Deaths of its worker that make a job a suspect."""
@@ -108,7 +108,7 @@ def _take_back_one(redis: Redis, job_id: str, execution_key: str, companions: in
                 execution.delete(job=job, pipeline=pipe)
                 meta = JobMeta.model_validate(job.meta)
                 if keys.CANCEL_FIELD.encode() in raw:
-                    end_canceled(pipe, job, spec_of(job), meta)
+                    end_canceled(pipe, record_of(job), meta)
                     fate = "canceled"
                 elif companions:
                     fate = requeue_after_crash(pipe, job, meta, companions)
@@ -143,13 +143,12 @@ def requeue_after_crash(pipe: Pipeline, job: ServiceJob, meta: JobMeta, companio
 
     Returns its fate: requeued, suspect, or failed when it has died alone too often.
     """
-    spec = spec_of(job)
     if _was_alone(meta, companions) and meta.alone + 1 >= ALONE_DEATHS:
         detail = (
             f"the worker died {meta.crashes + 1} times while it ran this job, {ALONE_DEATHS} times alone with it; "
             "ask for something else"
         )
-        end_failed(pipe, job, spec, meta, Failure(code="worker_died", detail=detail))
+        end_failed(pipe, record_of(job), meta, Failure(code="worker_died", detail=detail))
         return "failed"
     meta = after_crash(meta, companions)
     _put_back(pipe, job, meta)

@@ -18,11 +18,12 @@ from dispatch.pace import Limits, Pace
 from dispatch.sender import Sender
 from jobs import keys
 from jobs.connection import connect_async
-from jobs.outbox import FIELD, Outbox, written
+from jobs.outbox import FIELD, Outbox
 from jobs.queue import ServiceJob
-from jobs.record import Failure, JobMeta, Picture, Status
+from jobs.record import Failure, JobMeta, Picture, Status, record_of
 from jobs.settings import Settings
 from jobs.spec import JobSpec
+from jobs.webhook import webhook_of
 
 SECRET = "a secret of the tests, long enough to be one"
 
@@ -97,8 +98,8 @@ def put_away(
     """Put a webhook to each URL into the outbox; their job ids."""
     jobs = [ended_job(redis, first + k, spec_to(url, caller, **fields)) for k, url in enumerate(urls)]
     with redis.pipeline(transaction=True) as pipe:
-        for job, url in zip(jobs, urls, strict=True):
-            pipe.xadd(keys.OUTBOX, {FIELD: written(job, spec_to(url, caller, **fields), Status.SUCCEEDED)})
+        for job in jobs:
+            pipe.xadd(keys.OUTBOX, {FIELD: webhook_of(record_of(job)).model_dump_json()})
         pipe.execute()
     return [job.id for job in jobs]
 

@@ -49,7 +49,7 @@ def ended(redis: Redis, spec: JobSpec) -> Any:
     """A transaction that will end a job."""
     job, pipe = ended_job(redis, 1, spec), redis.pipeline()
     job.origin = lane_of(spec, 10).name
-    end(pipe, job, Ending(JobStatus.FINISHED, JobMeta.model_validate(job.meta), spec))
+    end(pipe, record_of(job), Ending(JobStatus.FINISHED, JobMeta.model_validate(job.meta)))
     return pipe
 
 

@@ -91,7 +91,7 @@ class Desk:
 
     def live(self, claimed: Claimed) -> LiveJob:
         """A claimed job as the worker holds it."""
-        return LiveJob(claimed.job, claimed.queue, claimed.execution, claimed.spec, FRUIT, claimed.meta)
+        return LiveJob(claimed, FRUIT, claimed.record.meta)
 
     def progress(self, live: LiveJob, done: int) -> None:
         """Write that so many evaluations are done."""

@@ -55,7 +55,7 @@ def test_a_job_that_waits_ends_at_once_and_leaves_every_list(desk: Desk) -> None
     assert desk.counters() == {"queued": 10}
     assert 0 < desk.redis.ttl(f"rq:job:{job.id}") <= 120
     assert woken(desk) == [job.id]
-    assert [one.job.id for one in desk.claim_all(A)] == [other.id]
+    assert [one.record.id for one in desk.claim_all(A)] == [other.id]
 
 
 def test_rqs_tools_see_a_canceled_job_as_one_that_they_canceled(desk: Desk) -> None:

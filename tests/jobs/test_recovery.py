@@ -27,7 +27,7 @@ from jobs.recovery import (
 )
 from jobs.tidying import expire_canceled, forget_dead_workers
 from jobs.work import recount
-from tests.cards import FRUIT
+from tests.cards import FRUIT, fetch
 from tests.jobs.submitting import TTL_S, Desk
 from worker.consumer.claim import Claimed
 
@@ -51,7 +51,7 @@ def crash(desk: Desk, *claimed: Claimed) -> None:
 
 def expire(redis: Redis, claimed: Claimed, by_s: int = 5) -> None:
     """Pretend that an execution has had no heartbeat for its ttl and `by_s` more."""
-    redis.zadd(claimed.job.started_job_registry.key, {claimed.execution.composite_key: int(time.time()) - by_s})
+    redis.zadd(claimed.queue.started_job_registry.key, {claimed.execution.composite_key: int(time.time()) - by_s})
 
 
 def waiting(desk: Desk) -> dict[str, list[str]]:
@@ -117,7 +117,7 @@ def test_a_job_that_has_ended_is_left_alone(desk: Desk) -> None:
     job = desk.submit()
     (claimed,) = desk.claim_all(A)
     with desk.redis.pipeline() as pipe:
-        end(pipe, claimed.job, Ending(JobStatus.FINISHED, claimed.meta, claimed.spec))
+        end(pipe, claimed.record, Ending(JobStatus.FINISHED, claimed.record.meta))
         pipe.execute()
     assert not take_back(desk.redis, keys_of([claimed]))
     assert desk.read(job.id).status is Status.SUCCEEDED
@@ -127,7 +127,7 @@ def test_a_job_that_has_ended_is_left_alone(desk: Desk) -> None:
 def test_a_cancelled_job_is_left_alone(desk: Desk) -> None:
     job = desk.submit()
     (claimed,) = desk.claim_all(A)
-    claimed.job.cancel()
+    fetch(desk.redis, claimed.record.id).cancel()
     assert not take_back(desk.redis, keys_of([claimed]))
     assert desk.read(job.id).status is Status.CANCELED
     assert waiting(desk) == {}
@@ -139,12 +139,12 @@ def test_an_older_execution_of_a_job_that_runs_again_is_left_alone(desk: Desk) -
     crash(desk, old)
     (new,) = desk.claim_all(B)
     desk.redis.set(alive_key(B), 1, ex=TTL_S)
-    desk.redis.zadd(old.job.started_job_registry.key, {old.execution.composite_key: time.time() - 99})
+    desk.redis.zadd(old.queue.started_job_registry.key, {old.execution.composite_key: time.time() - 99})
     assert not take_back(desk.redis, keys_of([old]))
     assert not take_back_overdue(desk.redis, desk.queue_names)
     assert desk.read(job.id).status is Status.RUNNING
-    assert desk.redis.zscore(new.job.started_job_registry.key, new.execution.composite_key) is not None
-    assert desk.redis.zcard(new.job.started_job_registry.key) == 1
+    assert desk.redis.zscore(new.queue.started_job_registry.key, new.execution.composite_key) is not None
+    assert desk.redis.zcard(new.queue.started_job_registry.key) == 1
 
 
 def test_a_forged_hash_among_the_started_is_nobodys_job(desk: Desk) -> None:
@@ -175,7 +175,7 @@ def test_the_jobs_of_another_worker_stay_with_it(desk: Desk) -> None:
     (of_living,) = desk.claim_all(B)
     expire(desk.redis, of_dead)
     assert take_back_overdue(desk.redis, desk.queue_names).requeued == (dead.id,)
-    assert desk.read(of_living.job.id).status is Status.RUNNING
+    assert desk.read(of_living.record.id).status is Status.RUNNING
 
 
 def test_companions_are_counted_worker_by_worker(desk: Desk) -> None:
@@ -189,8 +189,8 @@ def test_companions_are_counted_worker_by_worker(desk: Desk) -> None:
     for one in [*desk.claim_all(B), *together]:
         expire(desk.redis, one)
     taken = take_back_overdue(desk.redis, desk.queue_names)
-    assert set(taken.suspects) == {lonely, *(one.job.id for one in together)}
-    assert {desk.read(one.job.id).meta.group for one in together} == {2}
+    assert set(taken.suspects) == {lonely, *(one.record.id for one in together)}
+    assert {desk.read(one.record.id).meta.group for one in together} == {2}
     assert desk.read(lonely).meta.group == 1
 
 
@@ -200,7 +200,7 @@ def test_a_worker_that_breathes_keeps_its_jobs_for_the_second_that_rounding_may_
     desk.redis.set(alive_key(A), 1, ex=TTL_S)
     expire(desk.redis, claimed, by_s=0)
     assert not take_back_overdue(desk.redis, desk.queue_names)
-    assert desk.read(claimed.job.id).status is Status.RUNNING
+    assert desk.read(claimed.record.id).status is Status.RUNNING
     assert executions_of(desk.redis, A) == keys_of([claimed])
 
 
@@ -280,7 +280,7 @@ def test_a_recount_sets_right_what_rqs_tools_moved_and_only_one_does_it(desk: De
     desk.submit(steps=10)
     (claimed,) = desk.claim_all(A)
     desk.submit(steps=7)
-    claimed.job.cancel()
+    fetch(desk.redis, claimed.record.id).cancel()
     assert desk.counters() == {"queued": 7, "running": 10}
     assert recount(desk.redis)
     assert desk.counters() == {"queued": 7, "running": 0}

@@ -84,7 +84,7 @@ class Bench:
 
     def live(self, job: JobRecord) -> LiveJob:
         """The execution that the worker has of a job."""
-        (one,) = [one for one in self.worker._batch.live if one.job.id == job.id]
+        (one,) = [one for one in self.worker._batch.live if one.id == job.id]
         return one
 
     def held(self) -> set[str]:

@@ -96,7 +96,7 @@ def test_while_a_large_job_is_encoded_the_worker_breathes_and_ends_others(bench:
     bench.engine.finish()
     bench.turn()
     assert gate.reached.wait(60)
-    registry = bench.live(large).job.started_job_registry.key
+    registry = bench.live(large).claimed.queue.started_job_registry.key
     bench.redis.zadd(registry, {bench.live(large).key: 1})
     bench.beat()
     assert (bench.redis.zscore(registry, bench.live(large).key) or 0) > time.time()
@@ -114,7 +114,7 @@ def test_while_a_large_job_is_encoded_the_worker_breathes_and_ends_others(bench:
 
 def until_ended_but(bench: Bench, job_id: str) -> None:
     deadline = time.monotonic() + 60
-    while {one.job.id for one in bench.worker._batch.live} != {job_id}:
+    while {one.id for one in bench.worker._batch.live} != {job_id}:
         assert time.monotonic() < deadline
         bench.turn()
 

@@ -20,13 +20,13 @@ def test_a_worker_that_stood_still_takes_nothing_back_for_one_ttl(redis_url: str
         bench.submit()
         bench.turn(2)
         (one,) = bench.worker._batch.live
-        bench.redis.zadd(one.job.started_job_registry.key, {one.key: time.time() - 60})
+        bench.redis.zadd(one.claimed.queue.started_job_registry.key, {one.key: time.time() - 60})
         bench.worker._no_taking_back_until = 0.0
         bench.worker._turned_at -= 3600
         bench.worker.last_cleaned_at = None
         bench.turn()
-        assert bench.held() == {one.job.id}
-        registry = one.job.started_job_registry.key
+        assert bench.held() == {one.id}
+        registry = one.claimed.queue.started_job_registry.key
         assert (bench.redis.zscore(registry, one.key) or 0) > time.time(), "it breathed before all else"
 
 
@@ -59,12 +59,14 @@ def test_progress_is_written_only_by_the_worker_that_runs_the_job(redis_url: str
         job = bench.submit()
         bench.turn(2)
         (one,) = bench.worker._batch.live
-        job_key, name = one.job.key, bench.worker.name
+        job_key, name = one.record.key, bench.worker.name
 
         def write(completed: int, status: str, worker: str) -> None:
             bench.redis.hset(job_key, mapping={"status": status, "worker_name": worker})
             with bench.redis.pipeline() as pipe:
-                write_running_meta(pipe, one.job, one.meta.model_copy(update={"completed": completed}))
+                write_running_meta(
+                    pipe, one.record, bench.worker.name, one.meta.model_copy(update={"completed": completed})
+                )
                 pipe.execute()
 
         write(3, "started", name)

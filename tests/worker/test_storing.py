@@ -171,7 +171,7 @@ def test_what_a_late_execution_stored_is_named_by_nobody_and_swept(
     job = begun(bench, ttl_s=60)
     taken = connect(bench.settings)
     key = bench.live(job).key
-    taken.zrem(bench.live(job).job.started_job_registry.key, key)  # as when it was taken back
+    taken.zrem(bench.live(job).claimed.queue.started_job_registry.key, key)  # as when it was taken back
     deadline = time.monotonic() + 20
     while bench.worker._batch.live and time.monotonic() < deadline:
         bench.turn()

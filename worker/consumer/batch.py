@@ -59,11 +59,11 @@ class Batch:
         return begun
 
     def _admit(self, claimed: Claimed) -> LiveJob:
-        model = claimed.spec.model
+        model, fingerprint = claimed.record.spec.model, claimed.record.spec.model_fingerprint
         card = self._cards.get(model, next(iter(self._cards.values())))
-        meta = claimed.meta.model_copy(update={"engine": self._serving.engines[card.id]})
-        one = LiveJob(claimed.job, claimed.queue, claimed.execution, claimed.spec, card, meta)
-        if (model, claimed.spec.model_fingerprint) != (card.id, card.fingerprint):
+        meta = claimed.record.meta.model_copy(update={"engine": self._serving.engines[card.id]})
+        one = LiveJob(claimed, card, meta)
+        if (model, fingerprint) != (card.id, card.fingerprint):
             detail = f"the weights of {model} have changed since the job was accepted; submit it again"
             one.failure = Failure(code="model_changed", detail=detail)
         self._live[one.key] = one

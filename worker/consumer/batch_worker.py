@@ -222,7 +222,7 @@ class BatchWorker(SimpleWorker):
         self._intake.rest({queue.name for queue, _ in popped} - {one.queue.name for one in claimed})
         if claimed:
             self.executions.update({one.execution.id: one.execution for one in claimed})
-            self._intake.learn([one.spec.num_images for one in claimed])
+            self._intake.learn([one.record.spec.num_images for one in claimed])
             self._watching.begin(self._batch.begin(claimed))
             if self.get_state() != WorkerStatus.BUSY:
                 self.set_state(WorkerStatus.BUSY)
@@ -233,7 +233,7 @@ class BatchWorker(SimpleWorker):
         if not first:
             self._isolation.end()
             return False
-        company = first[0].meta.group
+        company = first[0].record.meta.group
         while company > 1 and (popped := self._intake.take_suspect()):
             self._begin_all(popped)
             company -= 1
@@ -264,7 +264,7 @@ class BatchWorker(SimpleWorker):
     def _obey_stops(self) -> None:
         while self._stops:
             job_id = self._stops.popleft()
-            self._batch.stop(one for one in self._batch.live if one.job.id == job_id)
+            self._batch.stop(one for one in self._batch.live if one.id == job_id)
 
     def _require_progress(self) -> None:
         """The watchdog: an engine that says nothing is killed, and `take_left` then tells that it died."""

@@ -8,7 +8,8 @@ import json
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -22,8 +23,7 @@ from rq.utils import as_text, current_timestamp, utcformat
 from jobs import ledger
 from jobs.events import MOVED
 from jobs.queue import ServiceJob, ServiceQueue
-from jobs.record import FromNewerRelease, JobMeta, restore, whole_spec_of
-from jobs.spec import JobSpec
+from jobs.record import FromNewerRelease, JobRecord, Status, moment_of, whole_record
 
 MALFORMED_KEPT_S = 86_400
 OUTLIVES_S = 60
@@ -91,13 +91,13 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Claimed:
-    """A job that is now ours, with the record of this execution."""
+    """A job that is now ours, and RQ's record of this execution."""
 
-    job: ServiceJob
+    record: JobRecord
     queue: ServiceQueue
     execution: Execution
-    spec: JobSpec
-    meta: JobMeta
+    enqueued_at: datetime | None
+    """When the job began to wait, the last time."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def claim(redis: Redis, popped: Sequence[Popped], worker_name: str, ttl_s: int) 
         ready = _look(redis, left, worker_name)
         fates = list(zip(ready, _claim(redis, ready, worker_name, ttl_s), strict=True))
         claimed += [one.claimed for one, fate in fates if fate == b"claimed"]
-        left = [(one.claimed.queue, one.claimed.job.id) for one, fate in fates if fate == b"read again"]
+        left = [(one.claimed.queue, one.claimed.record.id) for one, fate in fates if fate == b"read again"]
     return claimed
 
 
@@ -155,10 +155,10 @@ def _found(
     queue, job_id = popped
     if raw:
         try:
-            job = restore(job_id, raw, redis)
-            spec, meta = whole_spec_of(job), JobMeta.model_validate(job.meta)
-            if job.get_status(refresh=False) == JobStatus.QUEUED:
-                return _Ready(_begun(redis, queue, job, spec, meta, worker_name), raw[b"meta"])
+            record = whole_record(job_id, raw)
+            if raw[b"status"] == JobStatus.QUEUED.value.encode():
+                claimed = _begun(redis, queue, record, moment_of(raw.get(b"enqueued_at")), worker_name)
+                return _Ready(claimed, raw[b"meta"])
         except FromNewerRelease as error:
             # At the back, so that what is behind it comes first; its place in the books is that of before.
             pipe.rpush(queue.key, job_id)
@@ -172,13 +172,12 @@ def _found(
 
 
 def _begun(
-    redis: Redis, queue: ServiceQueue, job: ServiceJob, spec: JobSpec, meta: JobMeta, worker_name: str
+    redis: Redis, queue: ServiceQueue, record: JobRecord, enqueued_at: datetime | None, worker_name: str
 ) -> Claimed:
-    execution = Execution(uuid.uuid4().hex, job.id, redis, worker_name)
-    meta = meta.model_copy(update={"attempt": meta.attempt + 1, "completed": 0})
-    job.begins(worker_name)
-    job.meta = meta.model_dump(mode="json")
-    return Claimed(job, queue, execution, spec, meta)
+    execution = Execution(uuid.uuid4().hex, record.id, redis, worker_name)
+    meta = record.meta.model_copy(update={"attempt": record.meta.attempt + 1, "completed": 0})
+    record = replace(record, status=Status.RUNNING, meta=meta, started_at=execution.created_at)
+    return Claimed(record, queue, execution, enqueued_at)
 
 
 def _claim(redis: Redis, ready: Sequence[_Ready], worker_name: str, ttl_s: int) -> list[bytes]:
@@ -194,24 +193,23 @@ def _claim(redis: Redis, ready: Sequence[_Ready], worker_name: str, ttl_s: int) 
 
 def _told(one: Claimed, read: bytes) -> dict[str, Any]:
     """A job to be claimed as the script wants it. Times are text, since a script's numbers lose digits."""
-    job, execution = one.job, one.execution
-    assert job.started_at is not None
+    record, execution = one.record, one.execution
     return {
-        "id": job.id,
-        "key": job.key,
+        "id": record.id,
+        "key": record.key,
         "read": read.decode(),
         "popped": one.queue.intermediate_queue_key,
-        "started": StartedJobRegistry.key_template.format(job.origin),
-        "started_at": utcformat(job.started_at),
-        "meta": json.dumps(job.meta),
+        "started": StartedJobRegistry.key_template.format(record.queue),
+        "started_at": utcformat(execution.created_at),
+        "meta": json.dumps(record.meta.model_dump(mode="json")),
         "execution": execution.id,
         "execution_key": execution.key,
         "composite": execution.composite_key,
         "created_at": str(execution.created_at.timestamp()),
-        "executions": ExecutionRegistry.key_template.format(job.id),
+        "executions": ExecutionRegistry.key_template.format(record.id),
         "book": ledger.book_of(one.queue.name),
-        "evaluations": one.meta.total,
-        "caller": one.spec.caller,
+        "evaluations": record.meta.total,
+        "caller": record.spec.caller,
     }
 
 

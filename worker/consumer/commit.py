@@ -1,7 +1,7 @@
 """Ending executions: one fenced transaction for everything that says how it ended. Files are stored before."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +10,13 @@ from redis.client import Pipeline
 from rq.executions import WORKER_EXECUTIONS_KEY_TEMPLATE, ExecutionRegistry
 from rq.job import JobStatus
 from rq.registry import StartedJobRegistry
+from rq.serializers import JSONSerializer
 from rq.utils import now
 
 from jobs import keys
-from jobs.ending import FINISH, Ending, end_canceled, told
+from jobs.ending import FINISH, Ending, after, end_canceled, told
+from jobs.queue import ServiceJob
+from jobs.record import restore
 from jobs.recovery import requeue_after_crash, requeue_unharmed
 from worker.consumer.execution import LiveJob
 
@@ -58,17 +61,17 @@ def commit(redis: Redis, worker_name: str, live: Sequence[LiveJob]) -> list[Live
 
 def _told(one: LiveJob, worker_name: str) -> dict[str, Any]:
     """The end of a job as the script wants it."""
-    job, execution, ending = one.job, one.execution, _ending_of(one)
-    assert job.started_at is not None
+    record, execution, ending = one.record, one.execution, _ending_of(one)
+    ended = after(record, ending)
     said = {
-        "started": StartedJobRegistry.key_template.format(job.origin),
-        "executions": ExecutionRegistry.key_template.format(job.id),
+        "started": StartedJobRegistry.key_template.format(record.queue),
+        "executions": ExecutionRegistry.key_template.format(record.id),
         "execution": execution.id,
         "execution_key": execution.key,
         "composite": one.key,
         "worker_key": WORKER_KEY.format(worker_name),
-        "working_s": str((now() - job.started_at).total_seconds()),
-        "ending": told(job, ending, worker_name, execution),
+        "working_s": str((now() - execution.created_at).total_seconds()),
+        "ending": told(ended, ending.status, worker_name, execution),
     }
     if ending.status in _COUNTED:
         said["counted"] = _COUNTED[ending.status]
@@ -77,10 +80,10 @@ def _told(one: LiveJob, worker_name: str) -> dict[str, Any]:
 
 def _ending_of(one: LiveJob) -> Ending:
     if one.stopped:
-        return Ending(JobStatus.STOPPED, one.meta, one.spec)
+        return Ending(JobStatus.STOPPED, one.meta)
     if one.failure is not None:
-        return Ending(JobStatus.FAILED, one.meta.model_copy(update={"failure": one.failure}), one.spec)
-    return Ending(JobStatus.FINISHED, one.finished_meta(), one.spec)
+        return Ending(JobStatus.FAILED, one.meta.model_copy(update={"failure": one.failure}))
+    return Ending(JobStatus.FINISHED, one.finished_meta())
 
 
 def give_back(redis: Redis, worker_name: str, live: Sequence[LiveJob], *, crashed: bool) -> list[LiveJob]:
@@ -89,31 +92,16 @@ def give_back(redis: Redis, worker_name: str, live: Sequence[LiveJob], *, crashe
     A planned stop costs them nothing. A crash counts against each of them; see `jobs.recovery`. What its caller
     wants canceled ends so.
     """
-
-    def requeue(pipe: Pipeline, one: LiveJob, unwanted: bool) -> None:
-        if unwanted:
-            end_canceled(pipe, one.job, one.spec, one.meta)
-        elif crashed:
-            requeue_after_crash(pipe, one.job, one.meta, len(live))
-        else:
-            requeue_unharmed(pipe, one.job, one.meta)
-
-    return _fenced(redis, worker_name, live, requeue)
-
-
-def _fenced(
-    redis: Redis, worker_name: str, live: Sequence[LiveJob], finish: Callable[[Pipeline, LiveJob, bool], None]
-) -> list[LiveJob]:
     while True:
         with redis.pipeline() as pipe:
             try:
-                pipe.watch(*(one.job.key for one in live))
+                pipe.watch(*(one.record.key for one in live))
                 holds = _holds(redis, worker_name, live)
                 pipe.multi()
                 for one, hold in zip(live, holds, strict=True):
-                    one.execution.delete(job=one.job, pipeline=pipe)
+                    one.execution.delete(job=hold.job, pipeline=pipe)
                     if hold.ours:
-                        finish(pipe, one, hold.unwanted)
+                        _queue_again(pipe, one, hold, len(live) if crashed else 0)
                 pipe.execute()
             except WatchError:
                 continue
@@ -122,8 +110,9 @@ def _fenced(
 
 @dataclass(frozen=True)
 class _Hold:
-    """Whether a job is still this worker's, and whether its caller wants it canceled."""
+    """A job as it is now: whether it is still this worker's, and whether its caller wants it canceled."""
 
+    job: ServiceJob
     ours: bool
     unwanted: bool
 
@@ -131,11 +120,28 @@ class _Hold:
 def _holds(redis: Redis, worker_name: str, live: Sequence[LiveJob]) -> list[_Hold]:
     with redis.pipeline(transaction=False) as pipe:
         for one in live:
-            pipe.hmget(one.job.key, "status", "worker_name", keys.CANCEL_FIELD)
-            pipe.zscore(StartedJobRegistry.key_template.format(one.job.origin), one.key)
+            pipe.hgetall(one.record.key)
+            pipe.zscore(StartedJobRegistry.key_template.format(one.record.queue), one.key)
         answers = pipe.execute()
-    ours = [JobStatus.STARTED.value.encode(), worker_name.encode()]
     return [
-        _Hold(ours=fields[:2] == ours and score is not None, unwanted=fields[2] is not None)
-        for fields, score in zip(answers[::2], answers[1::2], strict=True)
+        _hold(redis, worker_name, one, raw, score)
+        for one, raw, score in zip(live, answers[::2], answers[1::2], strict=True)
     ]
+
+
+def _hold(redis: Redis, worker_name: str, one: LiveJob, raw: dict[bytes, bytes], score: float | None) -> _Hold:
+    started = (raw.get(b"status"), raw.get(b"worker_name")) == (b"started", worker_name.encode())
+    if not started or score is None:
+        gone = ServiceJob(one.id, connection=redis, serializer=JSONSerializer)
+        gone.origin = one.record.queue
+        return _Hold(gone, ours=False, unwanted=False)
+    return _Hold(restore(one.id, raw, redis), ours=True, unwanted=keys.CANCEL_FIELD.encode() in raw)
+
+
+def _queue_again(pipe: Pipeline, one: LiveJob, hold: _Hold, companions: int) -> None:
+    if hold.unwanted:
+        end_canceled(pipe, one.record, one.meta)
+    elif companions:
+        requeue_after_crash(pipe, hold.job, one.meta, companions)
+    else:
+        requeue_unharmed(pipe, hold.job, one.meta)

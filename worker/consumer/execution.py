@@ -11,22 +11,19 @@ from rq.executions import Execution
 from rq.utils import now
 
 from jobs.catalogue import ModelCard
-from jobs.queue import ServiceJob, ServiceQueue
-from jobs.record import Failure, JobMeta, Picture, Status, StoredAnimation, write_running_meta
+from jobs.record import Failure, JobMeta, JobRecord, Picture, Status, StoredAnimation, write_running_meta
 from jobs.results.store import ANIMATION, ResultFile
 from jobs.spec import JobSpec
+from worker.consumer.claim import Claimed
 from worker.png import Encoded
 from worker.row import RowDone, RowRequest
 
 
 @dataclass(eq=False)
 class LiveJob:
-    """A claimed job. `meta` is what was last written of it."""
+    """A claimed job. `meta` is what was last written of it, `record` what it was when it was claimed."""
 
-    job: ServiceJob
-    queue: ServiceQueue
-    execution: Execution
-    spec: JobSpec
+    claimed: Claimed
     card: ModelCard
     meta: JobMeta
     done: dict[int, RowDone] = field(default_factory=dict)
@@ -46,7 +43,27 @@ class LiveJob:
 
     def __post_init__(self) -> None:
         request = {"request_id": self.spec.request_id} if self.spec.request_id else {}
-        self.log = structlog.get_logger().bind(job=self.job.id, **request)
+        self.log = structlog.get_logger().bind(job=self.id, **request)
+
+    @property
+    def record(self) -> JobRecord:
+        """The job when it was claimed."""
+        return self.claimed.record
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self.record.id
+
+    @property
+    def spec(self) -> JobSpec:
+        """What was asked for."""
+        return self.record.spec
+
+    @property
+    def execution(self) -> Execution:
+        """RQ's record of this execution."""
+        return self.claimed.execution
 
     @property
     def key(self) -> str:
@@ -66,14 +83,13 @@ class LiveJob:
     @property
     def queued_s(self) -> float:
         """How long the job waited for this execution."""
-        queued_at = self.job.enqueued_at or self.job.created_at
-        assert self.job.started_at is not None
-        return (self.job.started_at - queued_at).total_seconds()
+        queued_at = self.claimed.enqueued_at or self.record.created_at
+        return (self.execution.created_at - queued_at).total_seconds()
 
     @property
     def age_s(self) -> float:
         """How long ago the job was submitted."""
-        return (now() - self.job.created_at).total_seconds()
+        return (now() - self.record.created_at).total_seconds()
 
     @property
     def outcome(self) -> Status:
@@ -133,7 +149,7 @@ class LiveJob:
         if completed != self.meta.completed:
             self.computing_s += moment - self.progress_at
             self.meta = self.meta.model_copy(update={"completed": completed})
-            write_running_meta(pipe, self.job, self.meta)
+            write_running_meta(pipe, self.record, self.execution.worker_name, self.meta)
         self.progress_at = moment
 
     # What is kept of a job that succeeded
@@ -148,7 +164,7 @@ class LiveJob:
         parts = {str(index): one.png for index, one in self.encoded.items()}
         if self.animation is not None:
             parts[ANIMATION] = self.animation
-        ours = self.job.id, self.execution.id
+        ours = self.id, self.execution.id
         return [ResultFile(*ours, part, data, expires_at) for part, data in parts.items()]
 
     def finished_meta(self) -> JobMeta:

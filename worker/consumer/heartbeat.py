@@ -37,8 +37,8 @@ def breathe(worker: SimpleWorker, live: Sequence[LiveJob], ttl_s: int) -> Breath
         owners = []
         for one in live:
             owners.append(len(pipe))
-            pipe.hmget(one.job.key, "status", "worker_name", keys.CANCEL_FIELD)
-            one.execution.heartbeat(one.job.started_job_registry, ttl_s, pipeline=pipe)
+            pipe.hmget(one.record.key, "status", "worker_name", keys.CANCEL_FIELD)
+            one.execution.heartbeat(one.claimed.queue.started_job_registry, ttl_s, pipeline=pipe)
         answers = pipe.execute()
     if answers[record]:
         # The heartbeat had to create its field: Redis has lost this worker's record.

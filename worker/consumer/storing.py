@@ -98,7 +98,7 @@ class Storing:
                 self._settle(jobs[key], writing.files, refusals)
 
     def _settle(self, one: LiveJob, files: Sequence[ResultFile], refusals: Sequence[str | None]) -> None:
-        own = [(file, refusal) for file, refusal in zip(files, refusals, strict=True) if file.job_id == one.job.id]
+        own = [(file, refusal) for file, refusal in zip(files, refusals, strict=True) if file.job_id == one.id]
         refused = next((refusal for _, refusal in own if refusal is not None), None)
         if refused is None:
             one.stored = {file.part: self._writer.reference(file) for file, _ in own}

@@ -43,7 +43,7 @@ class Watching:
     def begin(self, started: Sequence[LiveJob]) -> None:
         """Say that jobs run now; who listens already need not wait for the next round."""
         with self._harmless():
-            tell(self._redis, [(one.job.id, _progress(one, 0)) for one in started])
+            tell(self._redis, [(one.id, _progress(one, 0)) for one in started])
 
     def look(self, live: Iterable[LiveJob], in_pool: Mapping[str, int]) -> None:
         """Tell what is new, given the evaluations of the rows in the pool; at most every 200 ms.
@@ -56,13 +56,13 @@ class Watching:
         self._due = moment + EVERY_S
         jobs = [one for one in live if not one.ended]
         with self._harmless():
-            listeners = count_listeners(self._redis, [one.job.id for one in jobs])
-            watched = {one.key: one for one in jobs if one.job.id in listeners}
+            listeners = count_listeners(self._redis, [one.id for one in jobs])
+            watched = {one.key: one for one in jobs if one.id in listeners}
             self._forget_all_but(watched)
             self._engine.watch({key for key, one in watched.items() if one.spec.preview})
             words: list[tuple[str, Progress | Preview]] = []
             for one in watched.values():
-                words += self._progress_of(one, one.completed(in_pool.get(one.key, 0)), listeners[one.job.id])
+                words += self._progress_of(one, one.completed(in_pool.get(one.key, 0)), listeners[one.id])
             words += self._previews_of(watched)
             tell(self._redis, words)
 
@@ -87,7 +87,7 @@ class Watching:
         if before is None or before[1] != listeners:
             # Somebody new has seen none of the previews.
             self._shown = {spot: shown for spot, shown in self._shown.items() if spot[0] != one.key}
-        return [(one.job.id, _progress(one, completed))]
+        return [(one.id, _progress(one, completed))]
 
     def _previews_of(self, watched: Mapping[str, LiveJob]) -> list[tuple[str, Preview]]:
         """The previews that are new, those first that have waited longest."""
@@ -104,7 +104,7 @@ class Watching:
             self._shown[spot] = completed, time.monotonic()
             png = _png(pixels, one.card.height, one.card.width)
             word = Preview(index=spot[1], completed=completed, png=base64.b64encode(png).decode())
-            previews.append((one.job.id, word))
+            previews.append((one.id, word))
         return previews
 
     def _take_in(self, watched: Mapping[str, LiveJob]) -> None:
