@@ -34,9 +34,9 @@ serve: ## Start Redis, a worker and the API; Ctrl-C stops them.
 	$(call environment,api worker redis)
 	@exec $(VENV)/bin/unfog serve $(if $(PORT),--port $(PORT))
 
-test: ## Run the tests, against a real Redis.
+test: ## Run the tests, against a real Redis; ARGS='-n 0 -k name' for some of them in one process.
 	$(call environment,api worker redis train bench dev)
-	@exec $(VENV)/bin/python -m pytest $(ARGS)
+	@exec $(VENV)/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(ARGS)
 
 style: ## Style, types and the directions of imports.
 	$(call environment,api worker redis train dev)

@@ -7,6 +7,7 @@ import pytest
 from redis import Redis
 
 from service.redis_server import RedisServer, find_redis_server
+from tests.agreement import table_of
 from tests.s3_server import S3Server, s3_server
 
 collect_ignore = [] if os.environ.get("TEST_CONTAINERS") else ["containers"]
@@ -38,3 +39,12 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """An S3-compatible server, for all tests that do not harm it."""
     with s3_server(tmp_path_factory.mktemp("s3")) as server:
         yield server
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the table of the samplers, if its tests have run."""
+    told = (one for kind in terminalreporter.stats.values() for one in kind)
+    if lines := table_of(one for one in told if isinstance(one, pytest.TestReport)):
+        terminalreporter.section("samplers against the reference: largest difference by steps")
+        for line in lines:
+            terminalreporter.write_line(line)

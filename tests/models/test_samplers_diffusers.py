@@ -10,7 +10,7 @@ from diffusers import DDPMScheduler
 from models.noise_schedule import NoiseSchedule
 from models.samplers import SAMPLERS, compile_table
 from models.spacing import timesteps_for
-from tests.models.conftest import STEPS, Record
+from tests.agreement import STEPS, Record
 from tests.models.diffusers_reference import reference
 from tests.models.toys import relative_error, start, toy_network, walk32, walk64
 

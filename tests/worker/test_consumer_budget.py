@@ -8,10 +8,10 @@ from tests.round_trips import Trips, counting
 from tests.worker.consuming import Bench, consuming
 
 SHORT = {"sampler": "ddim", "steps": 10, "guidance_scale": 1.0}
-CLAIM = 9
-"""Lanes looked at, jobs popped, watched, read, claimed; their start told; the worker is busy."""
-COMMIT = 9
-"""Files stored; jobs watched, read, committed; the worker is idle; lanes and suspects looked at; the bell."""
+CLAIM = 6
+"""Lanes looked at, jobs popped, read, claimed; their start told; the worker is busy."""
+COMMIT = 6
+"""Files stored; jobs committed; the worker is idle; lanes and suspects looked at; the bell."""
 
 
 @pytest.fixture
