@@ -90,9 +90,10 @@ class Settings(BaseSettings):
         "strict",
         description="`strict`: same bytes in any company. `fast`: any batch size, pixels may differ.",
     )
-    compile: Literal["auto", "on", "off"] = Field(
+    compile: Literal["auto", "openvino", "on", "off"] = Field(
         "auto",
-        description="`on`: the network is compiled. `auto`: on a CPU its weights are laid out. `off`: neither.",
+        description="`auto`: on a CPU the weights are laid out. `openvino`: a CPU runs the network by OpenVINO. "
+        "`on`: torch compiles the network. `off`: none of that.",
     )
     memory_format: Literal["auto", "contiguous", "channels_last"] = Field(
         "auto", description="How the network's tensors lie; `auto` is channels_last for 16 bits on CUDA."

@@ -118,6 +118,6 @@ def engine_fingerprint(precision: Precision, network: Network, threads: int, bat
         chip = f"{torch.backends.cpu.get_cpu_capability()}, {threads} threads"
     dtype = str(precision.dtype).removeprefix("torch.")
     layout = "channels_last" if network.channels_last else "contiguous"
-    decisive = "|".join((torch.__version__, chip, dtype, batching, str(ladder.sizes), network.kind, layout))
+    decisive = "|".join((network.release, chip, dtype, batching, str(ladder.sizes), network.kind, layout))
     tail = hashlib.sha256(decisive.encode()).hexdigest()[:8]
     return f"{precision.device.type}-{dtype}-{network.kind}-{batching}-{tail}"

@@ -14,11 +14,12 @@ from jobs.settings import Settings
 from models.folder import Model
 from worker.executor import Forward
 from worker.ladder import coarse_sizes
+from worker.openvino import converted
 from worker.packing import pack
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 CACHE = "TORCHINDUCTOR_CACHE_DIR"
-Kind = Literal["plain", "packed", "compiled"]
+Kind = Literal["plain", "packed", "compiled", "openvino"]
 CPU = torch.device("cpu")
 LEAST_COMPILED = 2
 REASON_LENGTH = 300
@@ -55,6 +56,8 @@ class Network:
     forward: Forward
     kind: Kind
     channels_last: bool
+    release: str = torch.__version__
+    """Of the library that computes it."""
 
     @property
     def least_places(self) -> int:
@@ -81,6 +84,11 @@ def network_of(model: Model, precision: Precision, settings: Settings) -> Networ
     try:
         if settings.compile == "on":
             return Network(compiled(model, forward, precision, settings), "compiled", channels_last)
+        if settings.compile == "openvino":
+            if precision != Precision(CPU, torch.float32, precision.reason):
+                raise RuntimeError("OpenVINO is for float32 on a CPU here")
+            by_openvino, release = converted(model, settings.state_dir / "openvino", torch.get_num_threads())
+            return Network(by_openvino, "openvino", channels_last, release)
         if settings.compile == "auto" and precision == Precision(CPU, torch.float32, precision.reason):
             pack(model.network, *example(model, settings.max_batch_places, CPU))
             return Network(forward, "packed", channels_last)

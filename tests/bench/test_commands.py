@@ -62,6 +62,13 @@ def test_the_engine_is_held_against_a_bare_loop(tiny: Path) -> None:
 
 
 @pytest.mark.e2e
+def test_the_forms_of_a_network_are_held_against_plain_torch(tiny: Path) -> None:
+    small = ("--forms", "auto", "--sizes", "1,4", "--seconds", "0.01", "--repeats", "1")
+    said = line_of("bench.networks", "--model", str(tiny), *small)
+    assert set(said["ratios"]) == {"auto over off, 1", "auto over off, 4"}  # type: ignore[call-overload]
+
+
+@pytest.mark.e2e
 def test_the_queue_is_held_against_a_stock_worker() -> None:
     said = line_of("bench.queue_rate", "--jobs", "4", "--repeats", "1")
     assert set(said["ratios"]) == {"ours over stock"}  # type: ignore[call-overload]
