@@ -47,10 +47,16 @@ def redis_server() -> Iterator[str]:
 
 @contextlib.contextmanager
 def processes(commands: Sequence[Sequence[str]], environment: Mapping[str, str]) -> Iterator[list[Process]]:
-    """Run commands side by side; their words go to a file that is shown when something goes wrong."""
+    """Run commands side by side; their words go to a file that is shown when something goes wrong.
+
+    What they leave behind goes with them: a server that loses its workers would slow down all that is measured next.
+    """
     own = environment_of(**environment)
     with tempfile.TemporaryFile() as log:
-        running = [subprocess.Popen(list(command), env=own, stdout=log, stderr=log) for command in commands]
+        running = [
+            subprocess.Popen(list(command), env=own, stdout=log, stderr=log, start_new_session=True)
+            for command in commands
+        ]
         try:
             yield running
         except BaseException:
@@ -63,7 +69,8 @@ def processes(commands: Sequence[Sequence[str]], environment: Mapping[str, str])
             for process in running:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(timeout=30)
-                process.kill()
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 
 
