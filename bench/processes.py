@@ -49,7 +49,7 @@ def redis_server() -> Iterator[str]:
 def processes(commands: Sequence[Sequence[str]], environment: Mapping[str, str]) -> Iterator[list[Process]]:
     """Run commands side by side; their words go to a file that is shown when something goes wrong.
 
-    What they leave behind goes with them: a server that loses its workers would slow down all that is measured next.
+    What they leave behind goes with them: workers without a server would slow down all that is measured next.
     """
     own = environment_of(**environment)
     with tempfile.TemporaryFile() as log:
