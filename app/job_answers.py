@@ -28,14 +28,14 @@ async def job_answer(
     services: Services, request: Request, record: JobRecord, status: HTTPStatus, headers: Mapping[str, str]
 ) -> Response:
     """The job as JSON; with 202 also when to ask again."""
+    if status == HTTPStatus.OK and _lasts(record, services.links):
+        return json_answer(request, _kept(record, services.links), status, headers)
     estimate = NOTHING
     with contextlib.suppress(*REDIS_DOWN):  # a caller whose job was accepted must learn its id
         estimate = await services.store.estimate(record)
     if status == HTTPStatus.ACCEPTED:
         again_s = min(MAX_RETRY_AFTER_S, max(1, math.ceil(estimate.eta_s or 1)))
         headers = {**headers, "Retry-After": str(again_s)}
-    if _lasts(record, services.links):
-        return json_answer(request, _kept(record, services.links), status, headers)
     return json_answer(request, view_of(record, services.links, estimate), status, headers)
 
 
