@@ -1,4 +1,4 @@
-"""A route that FastAPI describes and does not call: it takes longer to gather arguments than they to answer."""
+"""A route that FastAPI describes and does not call: gathering arguments takes it longer than the answer does."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any

@@ -193,7 +193,7 @@ def record_of(job: ServiceJob) -> JobRecord:
 FIELDS = (b"data", b"status", b"meta", b"created_at", b"started_at", b"ended_at", b"origin")
 """What a record is read from, of the many fields of RQ's hash."""
 KEPT = 512
-"""Records that one process keeps: who polls a job reads the same bytes again and again."""
+"""Records that one process keeps: who polls a job reads the same bytes again and again. A few KB each."""
 KEPT_BYTES = 8192
 """The longest job that is kept, as it is stored; one with a picture in it is longer."""
 
