@@ -61,6 +61,7 @@ class Access:
         # Keyless callers stay out of a service that others can reach though there is no key: the keys of a Redis
         # that lost its data must not be missed by letting everybody in.
         self._closed = not is_loopback(settings.host) and not settings.allow_anonymous
+        self._own_names = ("", _host_name(urlsplit(settings.public_url).netloc))
 
     async def caller(self, request: HTTPConnection) -> Caller:
         """The caller by their Authorization header. Raises `Problem` 401."""
@@ -102,9 +103,10 @@ class Access:
         A web page can point a name of its own at 127.0.0.1 (DNS rebinding) and so read, as its own, what a browser
         on this machine may read. Addresses, and names without a dot, are in nobody's power.
         """
+        if self._settings.allow_anonymous:
+            return
         name = _host_name(request.headers.get("host", ""))
-        own = _host_name(urlsplit(self._settings.public_url).netloc)
-        if self._settings.allow_anonymous or name in ("", own) or "." not in name or name.endswith(".localhost"):
+        if name in self._own_names or "." not in name or name.endswith(".localhost"):
             return
         try:
             ipaddress.ip_address(name)

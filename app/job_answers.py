@@ -3,13 +3,14 @@
 import contextlib
 import math
 from collections.abc import Mapping
-from functools import partial
+from functools import lru_cache, partial
 from http import HTTPStatus
 
 from fastapi import Request, Response
 
-from app.answers import ASK_EACH_TIME, NEVER_CHANGES, json_answer, tagged_answer
+from app.answers import ASK_EACH_TIME, NEVER_CHANGES, Written, json_answer, tagged_answer, written
 from app.dependencies import Services
+from app.links import Links
 from app.negotiation import PNG
 from app.pictures import sheet_of, sheet_tag
 from app.problems import Problem
@@ -19,12 +20,16 @@ from jobs.estimate import NOTHING
 from jobs.record import JobRecord, Status
 
 MAX_RETRY_AFTER_S = 30
+KEPT = 512
+"""Answers of ended jobs that one process keeps."""
 
 
 async def job_answer(
     services: Services, request: Request, record: JobRecord, status: HTTPStatus, headers: Mapping[str, str]
 ) -> Response:
     """The job as JSON; with 202 also when to ask again."""
+    if status == HTTPStatus.OK and _lasts(record, services.links):
+        return json_answer(request, _kept(record, services.links), status, headers)
     estimate = NOTHING
     with contextlib.suppress(*REDIS_DOWN):  # a caller whose job was accepted must learn its id
         estimate = await services.store.estimate(record)
@@ -32,6 +37,19 @@ async def job_answer(
         again_s = min(MAX_RETRY_AFTER_S, max(1, math.ceil(estimate.eta_s or 1)))
         headers = {**headers, "Retry-After": str(again_s)}
     return json_answer(request, view_of(record, services.links, estimate), status, headers)
+
+
+def _lasts(record: JobRecord, links: Links) -> bool:
+    """Whether the answer follows from the record alone, and is short enough to be kept.
+
+    The job is read from Redis each time; what is kept is only how it was written down.
+    """
+    return record.status.ended and links.signer is None and record.spec.init_image is None
+
+
+@lru_cache(maxsize=KEPT)
+def _kept(record: JobRecord, links: Links) -> Written:
+    return written(view_of(record, links))
 
 
 async def outcome_answer(

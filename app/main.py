@@ -9,6 +9,7 @@ from app import middleware, problems
 from app.access import Access, signer_of
 from app.application import Application
 from app.dependencies import Services
+from app.direct import name_of
 from app.links import Links
 from app.listeners import Listeners
 from app.metrics import Metrics
@@ -74,10 +75,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # FastAPI's pages load scripts from elsewhere; /docs is served from here.
         docs_url=None,
         redoc_url=None,
-        # What generated clients name their functions after.
-        generate_unique_id_function=lambda route: route.name,
+        generate_unique_id_function=name_of,
     )
     problems.install(app)
-    for routes in (read, submit, listing, events, end, models, openai, stats, health, docs, playground):
+    app.router.routes.extend(read.router.routes)  # what is in an included router FastAPI looks up twice
+    for routes in (submit, listing, events, end, models, openai, stats, health, docs, playground):
         app.include_router(routes.router)
     return app

@@ -33,6 +33,7 @@ class PatientHttp(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_bytes = self._unparsed_bytes = self._unread_bytes = 0
+        self._in_head = False
         self._head_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
         self._under_way: RequestResponseCycle | None = None
@@ -65,17 +66,18 @@ class PatientHttp(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """The first byte of a request."""
         super().on_message_begin()
+        self._head_is_here()
         self._head_bytes = self._unparsed_bytes = 0
-        self._await_head()
+        self._in_head = True
 
     def on_url(self, url: bytes) -> None:
         """A piece of the request line."""
-        self._count(url)
+        self._count(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header."""
-        self._count(name, value)
+        self._count(len(name) + len(value))
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -86,6 +88,8 @@ class PatientHttp(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Bytes of the caller. Those of a header that never ends reach no other hook, so they count here."""
         super().data_received(data)
+        if self._in_head and self._head_timer is None:
+            self._await_head()  # most heads come in one piece and need no timer
         if self._head_timer is not None and not self.transport.is_closing():
             self._unparsed_bytes += len(data)
             if self._unparsed_bytes > MAX_HEAD_BYTES:
@@ -100,8 +104,8 @@ class PatientHttp(HttpToolsProtocol):
         self.transport.write(b"".join([*lines, b"connection: close\r\n\r\n", bytes(answer.body)]))
         self.transport.close()
 
-    def _count(self, *parts: bytes) -> None:
-        self._head_bytes += sum(map(len, parts))
+    def _count(self, size_bytes: int) -> None:
+        self._head_bytes += size_bytes
         if self._head_bytes > MAX_HEAD_BYTES:
             self._note_large_head()
             raise HeadTooLarge  # uvicorn has it refused
@@ -111,10 +115,10 @@ class PatientHttp(HttpToolsProtocol):
         self._refusal = Problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", detail)
 
     def _await_head(self) -> None:
-        self._head_is_here()
         self._head_timer = self.loop.call_later(HEAD_S, self.transport.close)
 
     def _head_is_here(self) -> None:
+        self._in_head = False
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None

@@ -3,21 +3,31 @@
     python -m bench.status_read [--seconds 5] [--repeats 5] [--clients 8]
 
 All servers are up at once, each a process with uvicorn, each on the same Redis; a finished job is asked for. The
-load is closed: so many clients, each asking again as soon as it has its answer. The bare route is also served
-without uvloop and httptools, to see what they are worth.
+load is closed: so many clients, each asking again as soon as it has its answer. The bare route sends on what it has
+read; it is also served without uvloop and httptools, to see what they are worth. Beside it is a route that answers
+with a model of the job, as most would write it. Ours keeps what it made of a job that is polled, so it is also
+asked for more jobs than it keeps, one after the other.
 """
 
 import asyncio
+import itertools
+import json
 import os
 import re
 import sys
 import time
+import zlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import uvicorn
 import uvloop
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, HTTPException, Response
+from pydantic import BaseModel
+from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 
 from bench.load import job
@@ -25,7 +35,22 @@ from bench.processes import cpu_s, free_port, processes, wait_until
 from bench.report import Result, options_of, over, spread, tell
 from bench.targets import Unfog, unfog
 
+OTHERS = 2000
+"""Jobs that are asked for in turn: more than are kept (`jobs.record.KEPT`)."""
+
 _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)", re.IGNORECASE)
+
+
+class Job(BaseModel):
+    """What a user's own service would tell of a job."""
+
+    id: str
+    status: str
+    created_at: datetime
+    ended_at: datetime | None
+    completed: int
+    total: int
+    pictures: list[dict[str, Any]]
 
 
 def create_bare_app() -> FastAPI:
@@ -41,20 +66,43 @@ def create_bare_app() -> FastAPI:
         stored = await redis.hgetall(f"rq:job:{job_id}")
         return Response(stored[b"meta"], media_type="application/json")
 
+    @app.get("/models/{job_id}")
+    async def read_model(job_id: str) -> Job:
+        stored = await redis.hgetall(f"rq:job:{job_id}")
+        if not stored:
+            raise HTTPException(404)
+        times = {"created_at": stored[b"created_at"], "ended_at": stored.get(b"ended_at")}
+        return Job.model_validate(
+            {"id": job_id, "status": stored[b"status"], **times, **json.loads(stored[b"meta"])}
+        )
+
     return app
 
 
-async def _rate(url: str, clients: int, seconds: float) -> float:
-    """Answers a second. By hand over sockets: a client library costs more than what is measured."""
-    there = urlsplit(url)
-    request = f"GET {there.path} HTTP/1.1\r\nHost: {there.netloc}\r\nAccept: */*\r\n\r\n".encode()
+def others(redis_url: str, job_id: str) -> list[str]:
+    """`OTHERS` jobs in Redis that are like one but for their ids and seeds."""
+    with BlockingRedis.from_url(redis_url) as redis, redis.pipeline(transaction=False) as pipe:
+        stored: Any = redis.hgetall(f"rq:job:{job_id}")
+        function, instance, positional, named = json.loads(zlib.decompress(stored[b"data"]))
+        spec, ids = json.loads(named["spec"]), [f"job_{number:024x}" for number in range(OTHERS)]
+        for seed, one in enumerate(ids):
+            written = json.dumps([function, instance, positional, {"spec": json.dumps({**spec, "seed": seed})}])
+            pipe.hset(f"rq:job:{one}", mapping={**stored, b"data": zlib.compress(written.encode())})
+        pipe.execute()
+    return ids
+
+
+async def _rate(urls: Sequence[str], clients: int, seconds: float) -> float:
+    """Answers a second, by URLs in turn. By hand over sockets: a client library costs more than a server."""
+    there = urlsplit(urls[0])
+    paths = itertools.cycle([urlsplit(url).path for url in urls])
     asked, until = 0, time.perf_counter() + seconds
 
     async def ask() -> None:
         nonlocal asked
         reader, writer = await asyncio.open_connection(there.hostname, there.port)
         while time.perf_counter() < until:
-            writer.write(request)
+            writer.write(f"GET {next(paths)} HTTP/1.1\r\nHost: {there.netloc}\r\nAccept: */*\r\n\r\n".encode())
             head = await reader.readuntil(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 200 "), head
             await reader.readexactly(int(_LENGTH.search(head)[1]))  # type: ignore[index]
@@ -77,19 +125,30 @@ def measure(service: Unfog, seconds: float, repeats: int, clients: int) -> Resul
     with processes(commands, environment) as started:
         for port in ports.values():
             wait_until(f"http://127.0.0.1:{port}/ready", started)
-        urls = {name: f"http://127.0.0.1:{port}/jobs/{made['id']}" for name, port in ports.items()}
-        urls["ours"] = service.url + made["urls"]["self"]
-        pids = dict(zip(urls, [*(process.pid for process in started), service.pids[-1]], strict=True))
+        bare, plain = (f"http://127.0.0.1:{port}" for port in ports.values())
+        more = [f"{service.url}/v1/jobs/{one}" for one in others(service.redis_url, made["id"])]
+        urls = {
+            "bare route": [f"{bare}/jobs/{made['id']}"],
+            "bare route, plain": [f"{plain}/jobs/{made['id']}"],
+            "route with a model": [f"{bare}/models/{made['id']}"],
+            "ours": [service.url + made["urls"]["self"]],
+            "ours, another job each time": more,
+        }
+        first, second, own = started[0].pid, started[1].pid, service.pids[-1]
+        pids = dict(zip(urls, (first, second, first, own, own), strict=True))
         rates: dict[str, list[float]] = {name: [] for name in urls}
         spent: dict[str, list[float]] = {name: [] for name in urls}
         for _ in range(repeats):
-            for name, url in urls.items():
+            for name, asked in urls.items():
                 before = cpu_s(pids[name])
-                rates[name].append(uvloop.run(_rate(url, clients, seconds)))
+                rates[name].append(uvloop.run(_rate(asked, clients, seconds)))
                 spent[name].append(1000 * (cpu_s(pids[name]) - before) / (rates[name][-1] * seconds))
-    bare = rates["bare route"]
-    ratios = {"ours over bare route": over(rates["ours"], bare)}
-    ratios["uvloop and httptools over plain"] = over(bare, rates["bare route, plain"])
+    ratios = {
+        "ours over bare route": over(rates["ours"], rates["bare route"]),
+        "ours over route with a model": over(rates["ours"], rates["route with a model"]),
+        "ours, another job, over bare route": over(rates["ours, another job each time"], rates["bare route"]),
+        "uvloop and httptools over plain": over(rates["bare route"], rates["bare route, plain"]),
+    }
     return {"per_s": rates, "cpu_ms": spent, "ratios": ratios}
 
 

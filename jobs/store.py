@@ -20,7 +20,7 @@ from jobs.lanes import lane_of
 from jobs.listing import Page, read_page
 from jobs.memory import MemoryGuard
 from jobs.queue import GENERATE, ServiceJob, ServiceQueue
-from jobs.record import FIELDS, JobMeta, JobRecord, Picture, Status, read_record, record_of
+from jobs.record import FIELDS, JobMeta, JobRecord, Picture, Status, read_values, record_of
 from jobs.results.places import Results, is_elsewhere
 from jobs.spec import JobSpec
 from jobs.stats import Stats, read_stats
@@ -109,7 +109,7 @@ class JobStore:
             if not str(error).startswith("WRONGTYPE"):
                 raise
             return None
-        return read_record(job_id, dict(zip(FIELDS, values, strict=True)))
+        return read_values(job_id, values)
 
     async def cancel(self, job_id: str, caller: str | None = None) -> JobRecord:
         """Cancel a job: a queued one ends at once, a running one at its worker's next tick, an ended one stays.

@@ -3,7 +3,7 @@
 import zlib
 
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.negotiation import quality
@@ -38,8 +38,8 @@ class Compression:
             if start is not None:
                 body = message.get("body", b"")
                 if not message.get("more_body", False) and len(body) >= LEAST_BYTES:
-                    MutableHeaders(scope=start).add_vary_header("Accept-Encoding")
-                    if takes_gzip(Headers(scope=scope)):
+                    start["headers"] = _varied(start["headers"])
+                    if takes_gzip(scope):
                         message = {**message, "body": await _compressed(start, body)}
                 await send(start)
             await send(message)
@@ -47,9 +47,16 @@ class Compression:
         await self._app(scope, receive, compressing)
 
 
-def takes_gzip(headers: Headers) -> bool:
+def takes_gzip(scope: Scope) -> bool:
     """Whether `Accept-Encoding` names gzip and does not refuse it."""
-    return quality(",".join(headers.getlist("accept-encoding")), "gzip") > 0
+    taken = [value.decode("latin-1") for name, value in scope["headers"] if name == b"accept-encoding"]
+    return bool(taken) and quality(",".join(taken), "gzip") > 0
+
+
+def _varied(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    said = [value for name, value in headers if name == b"vary"]
+    others = [header for header in headers if header[0] != b"vary"]
+    return [*others, (b"vary", b", ".join([*said, b"Accept-Encoding"]))]
 
 
 def _is_text(start: Message) -> bool:

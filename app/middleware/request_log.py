@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 import structlog
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars, unbind_contextvars
 
 from app.metrics import Metrics
 
@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 def request_id_of(scope: Scope) -> str:
     """The caller's X-Request-ID if it is harmless, else one of ours."""
-    sent = Headers(scope=scope).get("x-request-id", "")
+    sent = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"").decode("latin-1")
     return sent if SANE_ID.fullmatch(sent) else f"req_{secrets.token_hex(12)}"
 
 
@@ -35,30 +35,36 @@ class RequestLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id, started, answer = request_id_of(scope), time.perf_counter(), _Answer()
+        request_id, started = request_id_of(scope), time.perf_counter()
         scope.setdefault("state", {})["request_id"] = request_id
+        answer: Message | None = None
 
         async def named(message: Message) -> None:
+            nonlocal answer
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
-                answer.begun(message)
+                answer = message
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                await self._app(scope, receive, named)
-            finally:
-                self._tell(scope, answer, time.perf_counter() - started)
+        bind_contextvars(request_id=request_id)
+        try:
+            await self._app(scope, receive, named)
+        finally:
+            self._tell(scope, answer, time.perf_counter() - started)
+            unbind_contextvars("request_id")
 
-    def _tell(self, scope: Scope, answer: "_Answer", seconds: float) -> None:
+    def _tell(self, scope: Scope, answer: Message | None, seconds: float) -> None:
+        """`answer` is its beginning; without one the caller hung up before."""
         route = getattr(scope.get("route"), "path", None)
-        self._metrics.count(scope["method"], route, answer.status, None if answer.streams else seconds)
-        told: dict[str, Any] = {"method": scope["method"], "route": route, "status": answer.status}
+        status = None if answer is None else int(answer["status"])
+        streams = answer is not None and _is_stream(answer)
+        self._metrics.count(scope["method"], route, status, None if streams else seconds)
+        told: dict[str, Any] = {"method": scope["method"], "route": route, "status": status}
         told["ms"] = round(1000 * seconds, 1)
         job_id = scope["state"].get("job_id") or scope.get("path_params", {}).get("job_id")
         if job_id is not None:
             told["job"] = job_id[:64]
-        if answer.status is not None and answer.status >= 500:
+        if status is not None and status >= 500:
             log.warning("request", **told)
         elif route in QUIET:
             log.debug("request", **told)
@@ -66,13 +72,7 @@ class RequestLog:
             log.info("request", **told)
 
 
-class _Answer:
-    """What is known of an answer once it has begun; without one the caller hung up before."""
-
-    def __init__(self) -> None:
-        self.status: int | None = None
-        self.streams = False
-
-    def begun(self, message: Message) -> None:
-        self.status = message["status"]
-        self.streams = (Headers(raw=message["headers"]).get("content-type") or "").startswith("text/event-stream")
+def _is_stream(answer: Message) -> bool:
+    return any(
+        name == b"content-type" and value.startswith(b"text/event-stream") for name, value in answer["headers"]
+    )

@@ -1,15 +1,14 @@
 """Headers that every answer has: what browsers must not do with it, and that nobody keeps it unless it says so."""
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-DEFAULTS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
+DEFAULTS = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+)
 
 
 class SafeHeaders:
@@ -26,9 +25,9 @@ class SafeHeaders:
 
         async def safe(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in DEFAULTS.items():
-                    headers.setdefault(name, value)
+                said = {name for name, _ in message["headers"]}
+                added = [default for default in DEFAULTS if default[0] not in said]
+                message["headers"] = [*message["headers"], *added]
             await send(message)
 
         await self._app(scope, receive, safe)

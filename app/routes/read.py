@@ -6,15 +6,17 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request, Response
 
 from app.answers import NEVER_CHANGES, tagged_answer
-from app.dependencies import OnlookerDep, ReaderDep, ServicesDep, services_of
+from app.dependencies import OnlookerDep, ReaderDep, services_of
 from app.described import ANIMATION, ETAG, PICTURE, PICTURE_LINK, RETRY_AFTER, SIGNED, answer, described
+from app.direct import DirectRoute, name_of
 from app.job_answers import animation_answer, job_answer, outcome_answer
 from app.negotiation import APNG, PNG, preferred_type
 from app.reach import job_of
 from app.schemas import JobView
 from jobs.errors import JobNotFound
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+# No part of it is left to `include_router`; see `app.main`.
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=DirectRoute, generate_unique_id_function=name_of)
 
 NOT_YET = answer("It has not ended; when to ask again.", RETRY_AFTER, model=JobView)
 UNCHANGED = answer("The caller has it already, by `If-None-Match`.", ETAG)
@@ -50,10 +52,9 @@ async def read_job(job_id: str, request: Request, caller: ReaderDep) -> Response
         **described("job_not_found", "job_gone", *SIGNED),
     },
 )
-async def read_image(
-    job_id: str, index: str, request: Request, services: ServicesDep, caller: OnlookerDep
-) -> Response:
+async def read_image(job_id: str, index: str, request: Request, caller: OnlookerDep) -> Response:
     """One picture of a job. It never changes."""
+    services = services_of(request)
     record = await job_of(services, caller, job_id)
     picture = next((p for p in record.meta.pictures if str(p.index) == index), None)
     if picture is None:
@@ -74,8 +75,9 @@ async def read_image(
         ),
     },
 )
-async def read_animation(job_id: str, request: Request, services: ServicesDep, caller: OnlookerDep) -> Response:
+async def read_animation(job_id: str, request: Request, caller: OnlookerDep) -> Response:
     """The denoising of a job as an animated PNG, if `animation` was asked for at submit."""
+    services = services_of(request)
     answer_type = preferred_type(request, (APNG, PNG))
     record = await job_of(services, caller, job_id)
     return await animation_answer(services, request, record, answer_type, {"Vary": "Accept"})

@@ -27,7 +27,7 @@ def settings(redis_url: str) -> Settings:
 
 @pytest.fixture(scope="session")
 def started(redis_server: RedisServer) -> Iterator[TestClient]:
-    """One API for all tests; it keeps nothing between two calls."""
+    """One API for all tests; between two calls it keeps only what the same bytes in Redis mean."""
     small = Settings(redis_url=redis_server.url, max_body_bytes=1_048_576)  # a limit that tests can afford to pass
     with TestClient(create_app(small)) as client:
         yield client

@@ -58,6 +58,29 @@ def test_a_head_that_comes_too_slowly_is_not_waited_for(api: Served, monkeypatch
         assert all_of(connection) == b""
 
 
+@pytest.mark.parametrize("together", [True, False], ids=["in the same piece", "after the answer"])
+def test_the_next_head_of_a_connection_is_not_waited_for_either(
+    api: Served, monkeypatch: pytest.MonkeyPatch, together: bool
+) -> None:
+    monkeypatch.setattr(protocol, "HEAD_S", 0.2)
+    first, second = b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n", b"GET /health/live HTTP/1.1\r\nHost: a\r\n"
+    with connected(api) as connection:
+        connection.sendall(first + second if together else first)
+        answer = b"" if together else connection.recv(65_536)
+        if not together:
+            connection.sendall(second)
+        assert (answer + all_of(connection)).count(b"HTTP/1.1 200") == 1
+
+
+def test_a_connection_that_rests_between_two_requests_is_kept(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "HEAD_S", 0.05)
+    with connected(api) as connection:
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n")
+        time.sleep(0.2)
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert all_of(connection).count(b"HTTP/1.1 200") == 2
+
+
 def test_a_head_in_pieces_that_comes_in_time_is_served(api: Served) -> None:
     with connected(api) as connection:
         for byte in b"GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n":
