@@ -1,6 +1,5 @@
 """A body that stops half way leaves no trace and no traceback."""
 
-import asyncio
 from typing import Any
 
 from fastapi.testclient import TestClient
@@ -30,6 +29,7 @@ def test_a_caller_who_hangs_up_in_the_middle_of_the_body_leaves_nothing(client: 
         "query_string": b"",
         "headers": [(b"content-type", b"application/json")],
     }
-    asyncio.run(client.app(scope, receive, send))  # type: ignore[arg-type]
+    assert client.portal is not None
+    client.portal.call(client.app, scope, receive, send)  # in the loop that its connections belong to
     assert sent[0]["status"] == 400
     assert {key.decode() for key in redis.scan_iter()} == cards.CATALOGUE_KEYS

@@ -15,6 +15,7 @@ from jobs.connection import connect_async
 from jobs.settings import Settings
 from jobs.watch import News, Preview, Progress, Watcher, count_listeners, tell
 from service.redis_server import RedisServer, find_redis_server
+from tests.service.running import eventually
 
 PATIENCE_S = 20.0
 
@@ -161,7 +162,7 @@ def test_who_leaves_is_unsubscribed_and_the_last_one_closes_the_connection(
             assert await listener.next(PATIENCE_S) is not None
 
     assert with_watcher(settings, act)._listeners == {}
-    assert redis.pubsub_channels("unfog:watch:*") == []
+    assert eventually(lambda: redis.pubsub_channels("unfog:watch:*") == [])
 
 
 def test_a_listener_hears_again_after_redis_was_away(redis_server: RedisServer, tmp_path: Path) -> None:
