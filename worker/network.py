@@ -15,6 +15,7 @@ from models.folder import Model
 from worker.executor import Forward
 from worker.ladder import coarse_sizes
 from worker.packing import pack
+from worker.padding import pad
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 CACHE = "TORCHINDUCTOR_CACHE_DIR"
@@ -78,10 +79,13 @@ def network_of(model: Model, precision: Precision, settings: Settings) -> Networ
     if channels_last:
         model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     forward = forward_of(model, precision)
+    in_float32_on_cpu = precision == Precision(CPU, torch.float32, precision.reason)
     try:
         if settings.compile == "on":
             return Network(compiled(model, forward, precision, settings), "compiled", channels_last)
-        if settings.compile == "auto" and precision == Precision(CPU, torch.float32, precision.reason):
+        if in_float32_on_cpu and settings.batching == "strict":
+            pad(model.network, *example(model, settings.max_batch_places, CPU))
+        if in_float32_on_cpu and settings.compile == "auto":
             pack(model.network, *example(model, settings.max_batch_places, CPU))
             return Network(forward, "packed", channels_last)
     except (RuntimeError, OSError) as error:
