@@ -39,7 +39,7 @@ def measure(folder: Path, forms: list[str], sizes: list[int], seconds: float, re
     """Rates by form and size, a value for each repeat. Raises `RuntimeError` for a form that cannot be had."""
     built: dict[str, tuple[Model, Forward]] = {}
     for form in dict.fromkeys([PLAIN, *forms]):
-        settings = Settings(compile=form, device="cpu", max_batch_places=max(sizes))
+        settings = Settings(compile=form, batching="fast", device="cpu", max_batch_places=max(sizes))
         use_threads(settings)
         model = load_model(folder, device="cpu", dtype=torch.float32)  # a form may change its network
         network = network_of(model, choose_precision(settings), settings)

@@ -1,8 +1,10 @@
 """From settings to engines: load the models, choose device and precision, check the batch sizes."""
 
 import hashlib
+import math
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from models.hub import Found, find_model
 from worker.card import card_of
 from worker.device import device_of
 from worker.engine import Engine
-from worker.ladder import Ladder, candidate_sizes, check_invariance, coarse_sizes, every_size
+from worker.ladder import Ladder, candidate_sizes, check_invariance, coarse_sizes, every_size, quick_size
 from worker.meter import Meter
 from worker.network import Network, Precision, choose_precision, forward_of, network_of
 
@@ -55,13 +57,32 @@ def agreeing_sizes(engine: Engine) -> Ladder:
 @torch.inference_mode()
 def measure(engine: Engine) -> float:
     """Seconds that the largest batch takes: the second time, since the first also makes room for it."""
-    executor, model = engine.executor, engine.model
-    rows = torch.zeros((executor.ladder.capacity, model.channels, model.height, model.width))
+    capacity = engine.executor.ladder.capacity
+    return [_took(engine, capacity, time.perf_counter) for _ in range(2)][-1]
+
+
+@torch.inference_mode()
+def quick_places(engine: Engine) -> int:
+    """The least places that a tick needs to be efficient, by what batches of some of the sizes cost here.
+
+    On a CPU by processor time, which does not grow with what others do on the machine; the lesser of two times.
+    """
+    ladder, on_cpu = engine.executor.ladder, engine.executor.device.torch_device.type == "cpu"
+    clock = time.process_time if on_cpu else time.perf_counter
+    costs = dict.fromkeys((size for size in coarse_sizes(ladder.capacity).sizes if size in ladder.sizes), math.inf)
     for _ in range(2):
-        started_at = time.perf_counter()
-        # What is read has been computed.
-        executor.outputs(rows.to(executor.device.torch_device)).sum().item()
-    return time.perf_counter() - started_at
+        for size in costs:
+            costs[size] = min(costs[size], _took(engine, size, clock))
+    return quick_size(costs)
+
+
+def _took(engine: Engine, places: int, clock: Callable[[], float]) -> float:
+    model, device = engine.model, engine.executor.device.torch_device
+    rows = torch.zeros((places, model.channels, model.height, model.width))
+    started_at = clock()
+    # What is read has been computed.
+    engine.executor.outputs(rows.to(device)).sum().item()
+    return clock() - started_at
 
 
 @dataclass(frozen=True)
@@ -93,15 +114,16 @@ def build(settings: Settings) -> dict[str, Served]:
 def _serve(found: Found, settings: Settings, precision: Precision, threads: int) -> Served:
     model = load_model(found.folder, device=str(precision.device), dtype=precision.dtype, model_id=found.id)
     network = network_of(model, precision, settings)
-    sizes = sizes_to_try(settings, network, precision.device)
-    engine = Engine(model, network.forward, sizes, settings.pool_rows, device_of(precision.device))
+    tried = sizes_to_try(settings, network, precision.device)
+    engine = Engine(model, network.forward, tried, settings.pool_rows, device_of(precision.device))
     engine.prepare()
     if settings.batching == "strict":
         engine.use(agreeing_sizes(engine))
     ladder = engine.executor.ladder
-    seconds = measure(engine)
-    rate = round(ladder.capacity / seconds, 1)
-    log.info("batch sizes", model=model.id, batching=settings.batching, sizes=list(ladder.sizes), places_per_s=rate)
+    seconds, quick = measure(engine), quick_places(engine)
+    engine.use(ladder, quick)
+    sizes, rate = list(ladder.sizes), round(ladder.capacity / seconds, 1)
+    log.info("batch sizes", model=model.id, batching=settings.batching, sizes=sizes, quick=quick, places_per_s=rate)
     return Served(
         engine=engine,
         card=card_of(model, found.owner, ladder.capacity),

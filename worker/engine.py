@@ -53,7 +53,7 @@ class Engine:
         self._pool = RowPool.allocate(max(pool_rows, ladder.capacity), *shape, device.torch_device)
         self._tables = Tables(model.schedule, pool_rows)
         self.executor = Executor(model, forward, ladder, self._pool, self._tables, device)
-        self._scheduler: BatchScheduler[RowRequest] = BatchScheduler(ladder.capacity, pool_rows)
+        self._scheduler: BatchScheduler[RowRequest] = BatchScheduler(ladder.sizes, pool_rows)
         self._starts = Starts(model)
         self._tenants: dict[int, Tenant] = {}
         self._under_way: deque[Flight] = deque()
@@ -62,12 +62,12 @@ class Engine:
     def prepare(self) -> None:
         """Record the batch sizes where the device can; before the first row. Raises `torch.OutOfMemoryError`."""
         self.executor.prepare()
-        self._scheduler.capacity = self.executor.ladder.capacity
+        self._scheduler.use(self.executor.ladder.sizes)
 
-    def use(self, ladder: Ladder) -> None:
-        """Use only these of the batch sizes; before the first row."""
+    def use(self, ladder: Ladder, quick: int | None = None) -> None:
+        """Use only these of the batch sizes, and ticks as small as `quick` places; before the first row."""
         self.executor.use(ladder)
-        self._scheduler.capacity = ladder.capacity
+        self._scheduler.use(ladder.sizes, quick)
 
     @property
     def idle(self) -> bool:
@@ -164,7 +164,7 @@ class Engine:
         out_of_memory = is_out_of_memory(error)
         if out_of_memory and self.executor.shorten(places_of(chosen)):
             # A batch of this size will not fit the next time either.
-            self._scheduler.capacity = self.executor.ladder.capacity
+            self._scheduler.use(self.executor.ladder.sizes)
         if len(chosen) > 1:
             self._halve(chosen)
         else:

@@ -16,6 +16,7 @@ from worker.executor import Forward
 from worker.ladder import coarse_sizes
 from worker.openvino import converted
 from worker.packing import pack
+from worker.padding import pad
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 CACHE = "TORCHINDUCTOR_CACHE_DIR"
@@ -81,15 +82,18 @@ def network_of(model: Model, precision: Precision, settings: Settings) -> Networ
     if channels_last:
         model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     forward = forward_of(model, precision)
+    in_float32_on_cpu = precision == Precision(CPU, torch.float32, precision.reason)
     try:
         if settings.compile == "on":
             return Network(compiled(model, forward, precision, settings), "compiled", channels_last)
         if settings.compile == "openvino":
-            if precision != Precision(CPU, torch.float32, precision.reason):
+            if not in_float32_on_cpu:
                 raise RuntimeError("OpenVINO is for float32 on a CPU here")
             by_openvino, release = converted(model, settings.state_dir / "openvino", torch.get_num_threads())
             return Network(by_openvino, "openvino", channels_last, release)
-        if settings.compile == "auto" and precision == Precision(CPU, torch.float32, precision.reason):
+        if in_float32_on_cpu and settings.batching == "strict":
+            pad(model.network, *example(model, settings.max_batch_places, CPU))
+        if in_float32_on_cpu and settings.compile == "auto":
             pack(model.network, *example(model, settings.max_batch_places, CPU))
             return Network(forward, "packed", channels_last)
     except (RuntimeError, OSError) as error:

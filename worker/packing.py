@@ -5,17 +5,18 @@ out beforehand, for the size of input that they will meet, they save about a six
 torch's own compiler does with frozen weights, without a compiler.
 """
 
-from functools import partial
-
 import torch
 from torch import Tensor, nn
 
-LEAST_PACKED = 4
-"""Smaller batches go by the original weights: oneDNN wants them otherwise, and laying them out back costs more."""
+from worker.layers import put_instead, shapes_met
 
 
 class PackedConvolution(nn.Module):
-    """A Conv2d for inputs (B, C, H, W) float32 like the one of `shape`; other sizes of input work as well."""
+    """A Conv2d for inputs (B, C, H, W) float32 like the one of `shape`; other sizes of input work as well.
+
+    A single row has a layout of its own: oneDNN splits one picture among its threads otherwise than many, and
+    bringing the weights from one layout into the other costs as much as the convolution. Both give equal bits.
+    """
 
     def __init__(self, original: nn.Conv2d, shape: torch.Size) -> None:
         super().__init__()
@@ -23,15 +24,19 @@ class PackedConvolution(nn.Module):
         sizes = [list(size) for size in (original.padding, original.stride, original.dilation)]
         self._how = (*sizes, original.groups)
         self._bias = None if original.bias is None else original.bias.detach()
-        reorder = torch.ops.mkldnn._reorder_convolution_weight
-        self._weight: Tensor = reorder(original.weight.detach(), *self._how, list(shape))
+        self._for_many = self._laid_out(list(shape))
+        self._for_one = self._laid_out([1, *shape[1:]])
+
+    def _laid_out(self, shape: list[int]) -> Tensor:
+        weight: Tensor = torch.ops.mkldnn._reorder_convolution_weight(
+            self.original.weight.detach(), *self._how, shape
+        )
+        return weight
 
     def forward(self, x: Tensor) -> Tensor:
         """As the original, but for the last bits."""
-        if len(x) < LEAST_PACKED:
-            out: Tensor = self.original(x)
-        else:
-            out = torch.ops.mkldnn._convolution_pointwise(x, self._weight, self._bias, *self._how, "none", [], "")
+        weight = self._for_one if len(x) == 1 else self._for_many
+        out: Tensor = torch.ops.mkldnn._convolution_pointwise(x, weight, self._bias, *self._how, "none", [], "")
         return out
 
 
@@ -43,21 +48,10 @@ def pack(network: nn.Module, x: Tensor, timesteps: Tensor, labels: Tensor | None
     """
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         raise RuntimeError("this build of torch has no oneDNN")
-    shapes: dict[nn.Conv2d, torch.Size] = {}
-    hooks = [one.register_forward_pre_hook(partial(_note, shapes)) for one in network.modules() if _packable(one)]
-    network(x, timesteps, class_labels=labels, return_dict=False)
-    for hook in hooks:
-        hook.remove()
-    packed = {one: PackedConvolution(one, shape) for one, shape in shapes.items()}
-    for parent in [module for module in network.modules() if not isinstance(module, PackedConvolution)]:
-        for name, child in list(parent.named_children()):
-            if child in packed:
-                setattr(parent, name, packed[child])
-
-
-def _packable(module: nn.Module) -> bool:
-    return isinstance(module, nn.Conv2d) and module.padding_mode == "zeros" and not isinstance(module.padding, str)
-
-
-def _note(shapes: dict[nn.Conv2d, torch.Size], module: nn.Conv2d, inputs: tuple[Tensor]) -> None:
-    shapes[module] = inputs[0].shape
+    met = shapes_met(network, (x, timesteps, labels))
+    packed: dict[nn.Module, nn.Module] = {
+        one: PackedConvolution(one, shape)
+        for one, shape in met.items()
+        if isinstance(one, nn.Conv2d) and one.padding_mode == "zeros" and not isinstance(one.padding, str)
+    }
+    put_instead(network, packed)

@@ -1,18 +1,23 @@
 """Which rows go into the next forward pass. Plain Python: no torch, no Redis, no clock.
 
-Parking a row is not choosing it: its state stays in the pool and costs nothing. Short work goes first, and a
-row that is passed over ages until its turn comes, so that nothing starves.
+Parking a row is not choosing it: its state stays in the pool and costs nothing. Half of a tick's places are for
+the rows that came first, so that none starves; the other half for those that are done soonest, so that short work
+is. And a tick is no larger than it has to be, since every row in it waits for all of it.
 """
 
+import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Row = TypeVar("Row")
 
-AGEING = 0.5
-"""Evaluations that one tick of waiting is worth. Below 1, so that rows of equal length do not take turns."""
+LEAST_QUICK = 2
+"""Places that a guided row takes."""
+
+TURNS = 3
+"""In so many ticks all rows that are ready could have a turn: the more there are, the larger are the ticks."""
 
 
 @dataclass
@@ -24,30 +29,35 @@ class Resident:
     remaining: int
     """Evaluations still to do."""
     arrival: int
-    passed_over: int = 0
-    """Ticks in which the row was ready and not chosen."""
-
-    @property
-    def rank(self) -> tuple[float, int]:
-        """Who comes first in the next tick: the least rank."""
-        return self.remaining - AGEING * self.passed_over, self.arrival
 
 
 class BatchScheduler(Generic[Row]):
     """Admits rows to the pool in order of arrival and chooses, tick by tick, who is computed.
 
-    `capacity` counts forward places, `pool_rows` rows. Raises `ValueError` for a capacity below two, since a
+    `sizes` are the batch sizes in ascending order, in places, and `pool_rows` counts rows. A tick takes a
+    third of the places that are ready, but no fewer than `quick`: fewer would cost too many evaluations a second.
+    That is the largest size until `use` says otherwise. Raises `ValueError` if all sizes are below two, since a
     guided row takes two places.
     """
 
-    def __init__(self, capacity: int, pool_rows: int) -> None:
-        if capacity < 2:
+    def __init__(self, sizes: Sequence[int], pool_rows: int) -> None:
+        if max(sizes) < LEAST_QUICK:
             raise ValueError("a batch needs at least two places, since a guided row takes two")
-        self.capacity = capacity
+        self._sizes, self._quick = tuple(sizes), max(sizes)
         self._free = list(range(pool_rows - 1, -1, -1))
         self._waiting: deque[Row] = deque()
         self._residents: dict[int, Resident] = {}
         self._arrivals = 0
+
+    def use(self, sizes: Sequence[int], quick: int | None = None) -> None:
+        """Use these sizes from now on, and of `quick` places as few as that; None leaves it as it was."""
+        self._sizes = tuple(sizes)
+        self._quick = min(self.capacity, max(LEAST_QUICK, self._quick if quick is None else quick))
+
+    @property
+    def capacity(self) -> int:
+        """The most places of a tick."""
+        return self._sizes[-1]
 
     @property
     def idle(self) -> bool:
@@ -75,22 +85,30 @@ class BatchScheduler(Generic[Row]):
         self._arrivals += 1
 
     def choose(self) -> list[int]:
-        """The slots of the next tick, ascending, at most `capacity` places; who is left out ages.
+        """The slots of the next tick, ascending.
 
         A row whose evaluations are all chosen already waits to be read and released, and is not chosen again.
         """
-        chosen: list[Resident] = []
+        ready = [resident for resident in self._residents.values() if resident.remaining > 0]  # as they came
+        room = self._room(sum(resident.places for resident in ready))
+        chosen: dict[int, Resident] = {}
         places = 0
-        unfinished = (resident for resident in self._residents.values() if resident.remaining > 0)
-        for resident in sorted(unfinished, key=lambda r: r.rank):
-            if places + resident.places <= self.capacity:
-                chosen.append(resident)
+        for resident in ready:
+            if 2 * places < room and places + resident.places <= room:
+                chosen[resident.slot] = resident
                 places += resident.places
-            else:
-                resident.passed_over += 1
-        for resident in chosen:
+        for resident in sorted(ready, key=lambda r: (r.remaining, r.arrival)):
+            if resident.slot not in chosen and places + resident.places <= room:
+                chosen[resident.slot] = resident
+                places += resident.places
+        for resident in chosen.values():
             resident.remaining -= 1
-        return sorted(resident.slot for resident in chosen)
+        return sorted(chosen)
+
+    def _room(self, ready: int) -> int:
+        """The places of a tick when so many are ready."""
+        wanted = max(self._quick, math.ceil(ready / TURNS))
+        return next((size for size in self._sizes if size >= wanted), self.capacity)
 
     def release(self, slot: int) -> None:
         """The row in `slot` has left, or was never started: its place is free again."""

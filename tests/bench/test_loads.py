@@ -4,6 +4,7 @@ import itertools
 from collections import Counter
 
 from bench.load import SAMPLERS, STEPS, background, evaluations, greedy, mixed, poisson
+from bench.poisson import uncounted_until
 from bench.report import over, percentile, spread
 
 
@@ -25,6 +26,14 @@ def test_arrivals_do_not_wait_for_answers_and_keep_their_rate() -> None:
     assert times == sorted(times)
     assert 280 < times[-1] < 320, "3000 at 10 a second"
     assert arrivals == poisson(mixed(3000), rate_per_s=10, seed=1)
+
+
+def test_a_warm_up_is_sent_like_the_rest_and_told_apart() -> None:
+    arrivals = poisson(mixed(300), rate_per_s=10, seed=1)
+    marked = uncounted_until(5.0, arrivals)
+    assert [(one.at_s, one.body) for one in marked] == [(one.at_s, one.body) for one in arrivals]
+    assert {one.kind for one in marked if one.at_s < 5.0} == {"warm-up"}
+    assert {one.kind for one in marked if one.at_s >= 5.0} == {"all"}
 
 
 def test_the_greedy_caller_is_one_and_the_others_are_many() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from worker.ladder import Ladder, candidate_sizes, check_invariance, every_size
+from worker.ladder import Ladder, candidate_sizes, check_invariance, every_size, quick_size
 
 ROWS = torch.arange(16, dtype=torch.float32).view(16, 1, 1, 1)
 
@@ -48,3 +48,10 @@ def test_fast_mode_pads_nothing() -> None:
 def test_the_candidates_end_with_the_capacity() -> None:
     assert candidate_sizes(20).sizes == (*range(1, 17), 20)
     assert candidate_sizes(32).sizes[-3:] == (16, 24, 32)
+
+
+def test_a_tick_is_quick_where_time_grows_with_the_rows_and_large_where_it_does_not() -> None:
+    on_a_cpu = {1: 17, 2: 23, 3: 32, 4: 41, 6: 55, 8: 71, 12: 107, 16: 139}
+    on_a_card = {1: 4.0, 16: 4.1, 32: 4.3, 48: 4.6, 64: 5.0}
+    assert quick_size(on_a_cpu) == 6
+    assert quick_size(on_a_card) == 64

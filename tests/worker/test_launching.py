@@ -194,15 +194,15 @@ def test_launches_under_way_share_no_memory_of_the_host_and_memory_is_used_again
 
 def test_noise_is_drawn_while_the_tick_before_is_under_way() -> None:
     engine = card_engine(MakeBelieveCard(), pool_rows=9)
-    engine.add([row(sampler="ddpm", steps=5)])
+    engine.add([*(row(f"older{n}", steps=9) for n in range(4)), row("job", sampler="ddpm", steps=5)])
     engine.tick()
-    tenant = next(iter(engine._tenants.values()))
+    tenant = next(tenant for tenant in engine._tenants.values() if tenant.request.key == "job")
     before = tenant.generator.get_state()
     drawn = engine._pool.noise[tenant.slot].clone()
     assert drawn.any(), "the noise of the coming evaluation lies beside its row"
-    engine.add([row(str(n), steps=1, seed=n) for n in range(8)])
+    engine.add([row(str(n), steps=1, seed=n) for n in range(4)])
     engine.tick()
-    assert tenant.step == 1, "shorter rows went first"
+    assert tenant.step == 1, "older rows and shorter ones went first"
     assert torch.equal(engine._pool.noise[tenant.slot], drawn), "and stays there while the row is parked"
     assert torch.equal(tenant.generator.get_state(), before)
 
