@@ -61,6 +61,13 @@ def draining(engine: Engine, jobs: int, seed: int) -> float:
     return rows / (time.perf_counter() - started)
 
 
+def with_whole_ticks(engine: Engine) -> Engine:
+    """The engine, its ticks as large as what is ready: as a bare loop's batch, and not as small as is efficient."""
+    ladder = engine.executor.ladder
+    engine.use(ladder, quick=ladder.capacity)
+    return engine
+
+
 def forward_in(engine: Engine) -> Callable[..., torch.Tensor]:
     """The network as the engine calls it."""
     return engine.executor.forward
@@ -87,7 +94,7 @@ def measure(folder: Path, places: int, ticks: int, jobs: int, repeats: int, **se
         for mode in ("strict", "fast")
     }
     device = choose_precision(modes["strict"]).device
-    strict, fast = (next(iter(build(mode).values())).engine for mode in modes.values())
+    strict, fast = (with_whole_ticks(next(iter(build(mode).values())).engine) for mode in modes.values())
     few = tuple(count for count in FEW_ROWS if count < places)
     measured: dict[str, list[float]] = {}
 

@@ -58,7 +58,7 @@ TABLE = ("", "measured", "spread", "goal", "command")
 SHORT = (
     Measurement(
         "burst",
-        {},
+        {"--repeats": "2"},
         (
             Goal("pictures/s, over FastAPI + RQ + diffusers, one job at a time", "over rq_loop", least=2.0),
             Goal("pictures/s, over static batches of equal jobs", "over static_batches", least=1.0),
@@ -71,7 +71,7 @@ SHORT = (
     ),
     Measurement(
         "behind",
-        {},
+        {"--repeats": "3"},
         (Goal("10 steps that arrive behind 16 jobs of 1000 steps, over alone", "behind over alone", most=4.0),),
     ),
     Measurement(
@@ -86,7 +86,7 @@ SHORT = (
     Measurement("queue_rate", {}, (Goal("no-op jobs/s over a stock SimpleWorker", "ours over stock", least=5.0),)),
     Measurement(
         "status_read",
-        {},
+        {"--repeats": "3"},
         (Goal("`GET` of a job over a bare route with one read", "ours over bare route", least=0.7),),
     ),
     Measurement("api_start", {}, (Goal("imports of the API", "seconds", most=1.0, unit=" s"),)),

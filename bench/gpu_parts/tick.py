@@ -11,7 +11,7 @@ from typing import Any
 
 from torch.profiler import ProfilerActivity, profile
 
-from bench.engine_loop import LONG, MIXED, row_of
+from bench.engine_loop import LONG, MIXED, row_of, with_whole_ticks
 from bench.gpu_parts.notes import Notes, Unfit
 from bench.gpu_parts.precision import engine_of
 from bench.gpu_parts.setup import Setup
@@ -53,7 +53,7 @@ class Running:
     @cached_property
     def engine(self) -> Engine:
         """The service's own engine, in the middle of its work."""
-        engine = engine_of(self.folder, self.setup.serving, self.setup, batching="strict")
+        engine = with_whole_ticks(engine_of(self.folder, self.setup.serving, self.setup, batching="strict"))
         names = [MIXED[n % len(MIXED)] for n in range(self.rows)]
         engine.add([row_of(engine.model, str(n), name, LONG[name], n) for n, name in enumerate(names)])
         for _ in range(3):

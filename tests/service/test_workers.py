@@ -107,7 +107,7 @@ def test_one_that_dies_is_started_again_and_its_jobs_at_once_and_all_drain_toget
     with supervised(redis_url, tmp_path / "log", **slow) as process:
         until(lambda: served(redis_url) and len(workers(redis_url)) == 2)
         before = workers(redis_url)
-        jobs = [submitted(redis_url, CARD, steps=300, seed=seed) for seed in range(40)]
+        jobs = [submitted(redis_url, CARD, steps=1000, seed=seed) for seed in range(40)]
         until(lambda: all(held(redis_url, name) for name in before))
         name, pid = next(iter(before.items()))
         os.kill(pid, signal.SIGKILL)
