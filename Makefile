@@ -64,7 +64,7 @@ chaos: ## Kill workers, engines, Redis and the API for a quarter of an hour; pri
 	$(call environment,api worker redis train dev)
 	@exec $(VENV)/bin/python -m tests.chaos $(ARGS)
 
-bench: ## Measure what the README claims, about fifteen minutes; ARGS=--write puts the figures into the pages.
+bench: ## Measure what the README claims, about seventeen minutes; ARGS=--write puts the figures into the pages.
 	$(call environment,api worker redis bench)
 	@exec $(VENV)/bin/python -m bench $(ARGS)
 

@@ -1,6 +1,6 @@
 """All that is claimed of speed, in one run.
 
-    python -m bench              # what the README claims: about fifteen minutes
+    python -m bench              # what the README claims: about seventeen minutes
     python -m bench --full       # and the rest, about an hour
     python -m bench --markdown   # no measuring: the tables for the pages, from the last run
     python -m bench --write      # the same, put into README.md and docs/performance.md

@@ -29,11 +29,11 @@ from jobs.results.in_redis import RedisWriter
 from jobs.results.store import ResultWriter
 from jobs.settings import Settings
 from worker.consumer.batch import Batch
-from worker.consumer.claim import Claimed, claim
+from worker.consumer.claim import Claimed, Popped, claim
 from worker.consumer.commit import commit, give_back
 from worker.consumer.execution import LiveJob
 from worker.consumer.heartbeat import breathe
-from worker.consumer.intake import Intake, Popped
+from worker.consumer.intake import Intake
 from worker.consumer.isolation import Isolation
 from worker.consumer.storing import Storing
 from worker.consumer.upkeep import Upkeep
@@ -215,7 +215,7 @@ class BatchWorker(SimpleWorker):
             self._intake.wait_for_bell(IDLE_BLOCK_S)
         return bool(popped)
 
-    def _begin_all(self, popped: Popped) -> list[Claimed]:
+    def _begin_all(self, popped: list[Popped]) -> list[Claimed]:
         if not popped:
             return []
         claimed = claim(self.connection, popped, self.name, self._settings.heartbeat_ttl_s)

@@ -9,7 +9,7 @@ from redis import Redis
 from jobs import keys
 from jobs.lanes import Lane, Length, lanes_of, suspects_name
 from jobs.queue import ServiceQueue
-from worker.consumer.claim import pop
+from worker.consumer.claim import Popped, pop
 
 LOW_FIRST_EVERY = 16
 """Every so often low work goes first, so that it does not wait for ever."""
@@ -26,7 +26,6 @@ for n = 1, #KEYS do lengths[n] = redis.call('LLEN', KEYS[n]) end
 return lengths
 """
 
-Popped = list[tuple[ServiceQueue, str]]
 
 
 class Intake:
@@ -61,7 +60,7 @@ class Intake:
         if rows:
             self._rows_a_job = sum(rows) / len(rows)
 
-    def take(self, rows_held: int) -> Popped:
+    def take(self, rows_held: int) -> list[Popped]:
         """Pop jobs for the room there is: one from each lane, then another round, another lane first each time."""
         long_room, short_room = (
             self._jobs_for(self._places - rows_held),
@@ -111,7 +110,7 @@ class Intake:
                 pipe.llen(queue.key)
             return any(pipe.execute())
 
-    def take_suspect(self) -> Popped:
+    def take_suspect(self) -> list[Popped]:
         """Pop one suspect, of any model."""
         for queue in self._suspects.values():
             popped = pop(self._redis, [queue])
