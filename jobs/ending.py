@@ -44,8 +44,8 @@ _STATUSES = {
     JobStatus.CANCELED: Status.CANCELED,
 }
 
-# The dependents of a job, which RQ lets expire too, are nothing that this service knows. The outbox is never trimmed by
-# length: what is in it has not been delivered.
+# The dependents of a job, which RQ lets expire too, are nothing that this service knows. The outbox is never
+# trimmed by length: what is in it has not been delivered.
 FINISH = f"""
 {ledger.FUNCTIONS}{MOVED}
 local function finish(one)

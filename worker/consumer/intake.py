@@ -27,7 +27,6 @@ return lengths
 """
 
 
-
 class Intake:
     """The lanes of the models that a worker serves.
 
